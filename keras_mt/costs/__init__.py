@@ -1,0 +1,10 @@
+"""The costs of the method as Keras losses, so that reduction and distribution are Keras' own."""
+
+from keras_mt.costs.classification import ClassificationCost as ClassificationCost
+from keras_mt.costs.classification import classification_errors as classification_errors
+from keras_mt.costs.classification import hide_unlabeled as hide_unlabeled
+from keras_mt.costs.consistency import KLConsistency as KLConsistency
+from keras_mt.costs.consistency import MSEConsistency as MSEConsistency
+from keras_mt.costs.consistency import TrustConsistency as TrustConsistency
+from keras_mt.costs.consistency import get_consistency as get_consistency
+from keras_mt.costs.logit_distance import LogitDistance as LogitDistance

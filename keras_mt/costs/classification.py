@@ -1,0 +1,72 @@
+"""Classification cost and error of batches in which some examples have no label."""
+
+import keras
+from keras import ops
+
+UNLABELED = -1
+
+
+def hide_unlabeled(labels):
+    """Splits labels into what a Keras loss or metric can take and a mask.
+
+    Args:
+        labels: Integer class labels `[batch]` or `[batch, 1]`, or one-hot labels `[batch, classes]`.
+            An unlabeled example holds -1 (in all columns).
+
+    Returns:
+        `(labels, labeled)`: labels with 0 in place of -1, and a float32 mask `[batch]` that is 1 where
+        there was a label.
+    """
+    present = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))
+    labels = ops.where(present, labels, ops.zeros_like(labels))
+    if len(labels.shape) > 1:
+        present = ops.all(present, axis=-1)
+    return labels, ops.cast(present, "float32")
+
+
+def classification_errors(labels, predictions):
+    """1 for each wrong example, 0 for each right one.
+
+    Args:
+        labels: Class labels `[batch]` or `[batch, 1]`, or one-hot labels `[batch, classes]`.
+        predictions: Logits or probabilities `[batch, classes]`.
+
+    Returns:
+        Float32 tensor `[batch]`. What it says of unlabeled examples has no meaning: weigh it with the mask.
+    """
+    if len(labels.shape) > 1:
+        labels = labels[:, 0] if labels.shape[-1] == 1 else ops.argmax(labels, axis=-1)
+    predicted = ops.argmax(predictions, axis=-1)
+    return ops.cast(ops.not_equal(predicted, ops.cast(labels, predicted.dtype)), "float32")
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class ClassificationCost(keras.losses.Loss):
+    """Softmax cross-entropy of the labeled examples, divided by the *whole* batch size.
+
+    With 1 labeled example of 100 it is scaled by 1/100; the paper's consistency weights assume that
+    (paper, section 3; `sum_over_batch_size` is what divides by the batch).
+
+    Args:
+        from_logits: Whether predictions are logits (default) or probabilities.
+        reduction: As in every Keras loss. `"mean_with_sample_weight"` inside `MeanTeacher` divides by the
+            number of labeled examples instead.
+        name: Name of the loss.
+    """
+
+    def __init__(self, from_logits: bool = True, reduction="sum_over_batch_size", name="classification_cost"):
+        super().__init__(name=name, reduction=reduction)
+        self.from_logits = from_logits
+
+    def call(self, y_true, y_pred):
+        """Returns the cost of each example `[batch]`, 0 for the unlabeled, from labels and `[batch, classes]`."""
+        labels, labeled = hide_unlabeled(y_true)
+        if len(labels.shape) > 1 and labels.shape[-1] == y_pred.shape[-1]:
+            cost = keras.losses.categorical_crossentropy(labels, y_pred, from_logits=self.from_logits)
+        else:
+            labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
+            cost = keras.losses.sparse_categorical_crossentropy(labels, y_pred, from_logits=self.from_logits)
+        return cost * labeled
+
+    def get_config(self):
+        return {**super().get_config(), "from_logits": self.from_logits}

@@ -1,0 +1,90 @@
+"""The batch of step t as a function of (seed, t): nothing is replayed to continue at step t.
+
+Each stream runs through passes over its examples, without replacement, reshuffled for each pass, across batch
+borders: position `p` of a stream is place `p mod n` of pass `p div n`, and a pass's order is a pseudorandom
+permutation of which any place can be computed alone (`RandomIndexShuffle`; O(1) memory).
+"""
+
+import numpy as np
+import tensorflow as tf
+
+_LABELED_STREAM, _UNLABELED_STREAM = 0, 1
+
+
+def _draw(examples, count, seed, stream, step):
+    """The `count` examples that a stream holds at a step, from its example indices `[n]`."""
+    size = tf.size(examples, out_type=tf.int64)
+    position = step * count + tf.range(count, dtype="int64")
+    turn, place = position // size, position % size
+    # One seed a row: `tf.random.experimental.index_shuffle` pads batched seeds wrongly, the raw operation does not.
+    key = tf.stack([tf.fill([count], tf.constant(seed * 2 + stream, "int64")), turn // 2**31, turn % 2**31], axis=1)
+    order = tf.raw_ops.RandomIndexShuffle(index=place, seed=tf.cast(key, "uint32"), max_index=size - 1)
+    return tf.gather(examples, order)
+
+
+def batch_indices(
+    step, num_labeled_drawn: int, num_others_drawn: int, labeled: tf.Tensor, others: tf.Tensor, seed: int
+) -> tf.Tensor:
+    """Returns the indices of the examples of one batch, labeled ones first.
+
+    Args:
+        step: Number of the batch, scalar int64.
+        num_labeled_drawn: How many come from `labeled`.
+        num_others_drawn: How many come from `others`.
+        labeled: Indices `[n]` of the first stream.
+        others: Indices `[m]` of the second stream.
+        seed: Seed of the order.
+    """
+    parts = []
+    if num_labeled_drawn:
+        parts.append(_draw(labeled, num_labeled_drawn, seed, _LABELED_STREAM, step))
+    if num_others_drawn:
+        parts.append(_draw(others, num_others_drawn, seed, _UNLABELED_STREAM, step))
+    return tf.concat(parts, axis=0)
+
+
+def training_batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    labeled: np.ndarray,
+    *,
+    batch_size: int,
+    labeled_per_batch: int | str,
+    seed: int,
+    first_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns the endless training batches `(images, labels)` from step `first_step` on.
+
+    Args:
+        images: uint8 `[examples, height, width, channels]`; held once, never copied.
+        labels: Classes of the examples, integers `[examples]`; -1 where there is none.
+        labeled: Indices of the labeled examples. The labels of all others are never shown.
+        batch_size: Examples per batch.
+        labeled_per_batch: k: k labeled examples, then `batch_size - k` from all examples with hidden labels.
+            `"vary"`: all from all examples, each with the label it happens to have. `"all"`: labeled only.
+        seed: Seed of the order.
+        first_step: Number of the first batch.
+    """
+    shown = np.full(len(labels), -1, "int32")
+    shown[labeled] = labels[labeled]
+    from_labeled = {"vary": 0, "all": batch_size}.get(labeled_per_batch, labeled_per_batch)
+    hides_the_rest = labeled_per_batch != "vary"
+    with tf.device("cpu"):
+        images, shown = tf.convert_to_tensor(images), tf.convert_to_tensor(shown)
+        labeled = tf.convert_to_tensor(labeled, "int64")
+        everything = tf.range(len(labels), dtype="int64")
+
+    def batch(step):
+        index = batch_indices(step, from_labeled, batch_size - from_labeled, labeled, everything, seed)
+        batch_labels = tf.gather(shown, index)
+        if hides_the_rest:
+            batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, -1)
+        return tf.gather(images, index), batch_labels
+
+    steps = tf.data.Dataset.counter(start=first_step)
+    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
+
+
+def evaluation_batches(images: np.ndarray, labels: np.ndarray, batch_size: int = 500) -> tf.data.Dataset:
+    """Returns all examples once, in order, in large batches `(images, labels)`."""
+    return tf.data.Dataset.from_tensor_slices((images, labels.astype("int32"))).batch(batch_size).prefetch(2)

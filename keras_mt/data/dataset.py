@@ -1,0 +1,128 @@
+"""One data set of an experiment: training images with few labels, and the images it is evaluated on."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_mt.data import digits, label_split, svhn_mat, tfds_images
+from keras_mt.data.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """What a run trains and is evaluated on.
+
+    Attributes:
+        name: Name of the data set.
+        images: Training images, uint8 `[examples, height, width, channels]`, extra unlabeled ones last.
+        labels: Their classes, int32 `[examples]`; -1 for the extra ones.
+        labeled: Indices of the labeled examples, sorted.
+        evaluation_images: Test images, or the held-out ones in the validation phase.
+        evaluation_labels: Their classes.
+        class_names: Name of each class.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    labeled: np.ndarray
+    evaluation_images: np.ndarray
+    evaluation_labels: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def load_dataset(
+    name: str,
+    data_dir: str | None = None,
+    *,
+    num_labels: int | str = "all",
+    num_extra_unlabeled: int = 0,
+    phase: str = "test",
+    num_validation: int | None = None,
+    data_seed: int = 0,
+    image_size: int = 16,
+) -> Dataset:
+    """Loads a data set and chooses its labels.
+
+    Args:
+        name: `"digits"`; `"svhn_cropped"`, from the original .mat files where `data_dir` holds them; or any image
+            classification set of TensorFlow Datasets.
+        data_dir: Folder of the .mat files or of TensorFlow Datasets.
+        num_labels: Number of labels, spread evenly over the classes, or `"all"`.
+        num_extra_unlabeled: Number of images of the split `extra` added without their labels.
+        phase: `"test"`, or `"validation"`: evaluates on a part of the training images that is held out.
+        num_validation: How many are held out; a tenth by default.
+        data_seed: Names the split: what is held out, and which examples are labeled.
+        image_size: Height and width of `digits`.
+
+    Raises:
+        DataError: If the data can't be had, or don't have what is asked for.
+    """
+    if num_extra_unlabeled and name != "svhn_cropped":
+        raise DataError(f"--num_extra_unlabeled={num_extra_unlabeled} needs --dataset=svhn_cropped, not {name}")
+    source = _Source(name, data_dir, image_size)
+    images, labels = source.read("train")
+    if phase == "test":
+        evaluation_images, evaluation_labels = source.read("test")
+
+    random = np.random.RandomState(data_seed)
+    training = np.ones(len(labels), bool)
+    if phase == "validation":
+        held_out = len(labels) // 10 if num_validation is None else num_validation
+        if not 0 < held_out < len(labels):
+            raise DataError(f"--num_validation={held_out} must lie between 1 and {len(labels) - 1} on {name}")
+        training = ~label_split.hold_out_validation(len(labels), held_out, random)
+        evaluation_images, evaluation_labels = images[~training], labels[~training]
+    if num_labels == "all":
+        labeled = np.flatnonzero(training)
+    else:
+        if num_labels > training.sum():
+            raise DataError(f"--num_labels={num_labels} is more than the {training.sum()} training examples of {name}")
+        labeled = label_split.choose_labeled(labels, training, num_labels, source.num_classes, random)
+    if phase == "validation":
+        labeled = np.searchsorted(np.flatnonzero(training), labeled)
+        images, labels = images[training], labels[training]
+    if num_extra_unlabeled:
+        images, labels = source.append_extra(images, labels, num_extra_unlabeled, data_seed)
+    return Dataset(name, images, labels, labeled, evaluation_images, evaluation_labels, source.class_names)
+
+
+class _Source:
+    """Reads the splits of a data set from wherever it is."""
+
+    def __init__(self, name, data_dir, image_size):
+        self.data_dir = data_dir
+        self.builder = self.splits = None
+        self.class_names = tuple(str(digit) for digit in range(10))
+        if name == "digits":
+            self.splits = dict(zip(("train", "test"), digits.load_digits(image_size), strict=True))
+        elif not (name == "svhn_cropped" and svhn_mat.has_mat_files(data_dir)):
+            self.builder = tfds_images.open_builder(name, data_dir)
+            self.class_names = tuple(self.builder.info.features["label"].names)
+        self.num_classes = len(self.class_names)
+
+    def read(self, split, chosen=None, into=None):
+        if self.splits:
+            return self.splits[split]
+        if self.builder:
+            return tfds_images.read_split(self.builder, split, chosen, into)
+        images, labels = svhn_mat.load_mat(self.data_dir, split)
+        if chosen is None:
+            return images, labels
+        into[:] = images[chosen]
+        return into, labels[chosen]
+
+    def append_extra(self, images, labels, count, data_seed):
+        """Adds `count` random images of the split `extra`, which keep no label."""
+        if self.builder:
+            size = self.builder.info.splits["extra"].num_examples
+        else:
+            size = len(svhn_mat.load_mat(self.data_dir, "extra")[1])
+        if count > size:
+            raise DataError(f"--num_extra_unlabeled={count} is more than the {size} images of split 'extra'")
+        chosen = np.zeros(size, bool)
+        chosen[np.random.RandomState(data_seed).permutation(size)[:count]] = True
+        together = np.empty((len(images) + count, *images.shape[1:]), "uint8")
+        together[: len(images)] = images
+        self.read("extra", chosen, together[len(images) :])
+        return together, np.concatenate([labels, np.full(count, -1, "int32")])

@@ -1,0 +1,295 @@
+"""The method: noise twice, two passes, two costs, one optimizer step, one average."""
+
+import warnings
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_mt import costs, metrics, schedules, twin
+from keras_mt.noise import noise_variables, set_noise
+
+METHODS = ("mean_teacher", "pi", "supervised")
+
+
+def _check(argument, value, allowed):
+    if value not in allowed:
+        raise ValueError(f"Argument `{argument}` must be one of {allowed}. Received: {argument}={value!r}")
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class MeanTeacher(keras.Model):
+    """Trains a student with the help of its own average, the teacher, from few labels and many examples.
+
+    Wrap any built classifier, `compile` it as usual (the default loss is the paper's), and `fit` it with a
+    `MeanTeacherCallback`. Examples without a label have the label -1 (one-hot: -1 in each column). Calling the
+    model, `predict`, and the metrics of `evaluate` answer with the teacher.
+
+    Args:
+        student: A built `keras.Model` from a batch of examples to logits `[batch, classes]`, or to a list of two
+            of them: the first is trained by the classification cost, the second by the consistency cost.
+        teacher: A second network of the same shape, if the student can't be cloned or the teacher's noise is to
+            differ. Its weights are overwritten with the student's.
+        method: `"mean_teacher"`; `"pi"` (the target is the student itself under a second draw of noise, with a
+            gradient of its own); or `"supervised"` (no consistency cost). The average is kept for all three.
+        consistency: `"mse"`, `"kl"`, a trust in [0, 1] (see `costs.TrustConsistency`) or a `keras.losses.Loss`
+            of the target's and the student's logits.
+        consistency_on_labeled: Whether labeled examples take part in the consistency cost. They count in its
+            mean in any case.
+        logit_distance_weight: Weight of the squared distance between two heads.
+        logit_distance: The Keras loss that measures it, by default `costs.LogitDistance()`.
+        teacher_statistics: The teacher's running statistics (batch normalization) are its `"own"`, from its own
+            passes as published; the `"ema"` of the student's; or a `"copy"` of them. For methods without a
+            teacher's pass `"own"` means `"ema"`.
+        from_logits: Whether the student's outputs are logits (default) or softmax probabilities.
+        seed: All noise of a step is a function of this seed and the number of batches trained on.
+
+    Example:
+
+    ```python
+    model = keras_mt.MeanTeacher(student)
+    model.compile(optimizer="adam")
+    model.fit(x, labels, callbacks=[keras_mt.MeanTeacherCallback(consistency_weight=10.0, rampup_steps=500)])
+    ```
+
+    Reference: Tarvainen & Valpola 2017, https://arxiv.org/abs/1703.01780
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher: keras.Model | None = None,
+        method: str = "mean_teacher",
+        consistency="mse",
+        consistency_on_labeled: bool = True,
+        logit_distance_weight: float = 0.0,
+        logit_distance: keras.losses.Loss | None = None,
+        teacher_statistics: str = "own",
+        from_logits: bool = True,
+        seed: int = 0,
+        name: str = "mean_teacher",
+    ):
+        super().__init__(name=name)
+        _check("method", method, METHODS)
+        _check("teacher_statistics", teacher_statistics, twin.TEACHER_STATISTICS)
+        if logit_distance_weight < 0:
+            raise ValueError(
+                "Argument `logit_distance_weight` must not be negative. "
+                f"Received: logit_distance_weight={logit_distance_weight}"
+            )
+        twin.check_student(student, from_logits, two_heads=logit_distance_weight > 0)
+        if teacher is None:
+            teacher = twin.make_twin(student)
+        twin.check_twins(student, teacher)
+        self.student = student
+        self.teacher = teacher
+        self.reset_teacher()
+        self.method = method
+        self.consistency = costs.get_consistency(consistency)
+        self.consistency_on_labeled = consistency_on_labeled
+        self.logit_distance_weight = logit_distance_weight
+        self.logit_distance = logit_distance or costs.LogitDistance()
+        self.teacher_statistics = teacher_statistics
+        self.from_logits = from_logits
+        self.seed = seed
+        self.batches_seen = self.add_weight(
+            shape=(), initializer="zeros", dtype="int64", trainable=False, name="batches_seen"
+        )
+        self._consistency_weight = None
+        self._ema_decay = schedules.EMADecay(0.999, 0.999, 0)
+        self._trackers = metrics.make_trackers()
+        self.built = True
+
+    # The method ------------------------------------------------------------------------------------------------
+
+    def train_step(self, data):
+        x, labels, labeled, label_weight = self._unpack(data)
+        step = tf.identity(self.optimizer.iterations)
+        weight = self._consistency_weight(step) if self._consistency_weight else tf.constant(0.0)
+        statistics = twin.remember_statistics(self.teacher)
+
+        target = None
+        if self.method == "mean_teacher":  # Outside of the tape: no gradient can reach it, none is recorded.
+            target, _ = self._noisy_pass(self.teacher, x, draw=1)
+        with tf.GradientTape() as tape:
+            logits, consistency_logits = self._noisy_pass(self.student, x, draw=0)
+            parts = {"classification_cost": self.compute_loss(x, labels, logits, label_weight, training=True)}
+            if self.method == "pi":
+                target, _ = self._noisy_pass(self.student, x, draw=1)
+            if target is not None:
+                taking_part = None if self.consistency_on_labeled else 1.0 - labeled
+                distance = self.consistency(self._logits(target), self._logits(consistency_logits), taking_part)
+                parts["consistency_cost"] = weight * distance
+            if self.logit_distance_weight:
+                distance = self.logit_distance(logits, consistency_logits)
+                parts["logit_distance_cost"] = self.logit_distance_weight * distance
+            loss = tf.add_n(list(parts.values()))
+            scaled_loss = self.optimizer.scale_loss(loss)
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(scaled_loss, weights), weights)
+
+        # Without an optimizer step (gradients accumulate, or were infinite under loss scaling) the average stays.
+        stepped = tf.greater(tf.convert_to_tensor(self.optimizer.iterations), step)
+        decay = tf.where(stepped, self._ema_decay(step), 1.0)
+        twin.move_average(twin.averaged_pairs(self.student, self.teacher), decay)
+        twin.move_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay)
+        self.batches_seen.assign_add(1)
+
+        self._trackers["consistency_weight"].update_state(weight)
+        self._trackers["ema_decay"].update_state(decay)
+        return self._report(x, labels, labeled, label_weight, logits, target, loss, parts)
+
+    def _noisy_pass(self, network, x, draw):
+        """Runs a network in training mode under draw `draw` of this batch's noise; returns its two heads."""
+        set_noise(noise_variables(network), self.seed, self.batches_seen, draw)
+        return twin.heads(network(x, training=True))
+
+    def _logits(self, outputs):
+        # softmax(log p) = p: the costs take logits.
+        return outputs if self.from_logits else ops.log(ops.clip(outputs, 1e-7, 1.0))
+
+    def _statistics_rule(self):
+        has_own = self.method == "mean_teacher"
+        return "ema" if self.teacher_statistics == "own" and not has_own else self.teacher_statistics
+
+    def follow(self, consistency_weight: schedules.Schedule, ema_decay: schedules.Schedule) -> None:
+        """Sets the schedules of the optimizer step that training follows; `MeanTeacherCallback` calls it.
+
+        Args:
+            consistency_weight: Weight w of the consistency cost as a function of the optimizer step.
+            ema_decay: Decay α of the teacher's average, likewise.
+        """
+        self._consistency_weight = consistency_weight
+        self._ema_decay = ema_decay
+        self.train_function = None  # The schedules are compiled into it.
+
+    def reset_teacher(self) -> None:
+        """Makes the teacher equal to the student, for example after a supervised start."""
+        twin.copy_weights(self.student, self.teacher)
+
+    def teacher_distance(self) -> float:
+        """Returns the Euclidean distance between the averaged weights and the student's."""
+        return twin.distance(twin.averaged_pairs(self.student, self.teacher))
+
+    # What Keras asks of a model --------------------------------------------------------------------------------
+
+    def call(self, inputs, training=None):
+        """Returns the outputs `[batch, classes]` of the teacher's classification head."""
+        return twin.heads(self.teacher(inputs, training=training))[0]
+
+    def compile(self, optimizer="adam", loss=None, metrics=None, weighted_metrics=None, **kwargs):
+        """As `keras.Model.compile`; the loss is the paper's unless one is given.
+
+        `metrics` are measured on labeled examples: of the student in training, of the teacher in evaluation.
+        """
+        optimizer = keras.optimizers.get(optimizer)
+        if kwargs.get("auto_scale_loss", True) and twin.computes_in_float16(self.student):
+            # Keras would look at the dtype policy of this wrapper, which is float32.
+            if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        # Only weighted metrics are told which examples are labeled.
+        weighted_metrics = [*(metrics or []), *(weighted_metrics or [])] or None
+        super().compile(
+            optimizer=optimizer,
+            loss=loss or costs.ClassificationCost(from_logits=self.from_logits),
+            weighted_metrics=weighted_metrics,
+            **kwargs,
+        )
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def get_compile_config(self):
+        return super().get_compile_config()
+
+    def make_train_function(self, force=False):
+        if self.method != "supervised" and self._consistency_weight is None:
+            warnings.warn(
+                f"This trains on the labels alone: method={self.method!r}, but no `MeanTeacherCallback` sets the weight "
+                "of the consistency cost. Pass `callbacks=[keras_mt.MeanTeacherCallback(consistency_weight=...)]`.",
+                stacklevel=2,
+            )
+        return super().make_train_function(force)
+
+    def test_step(self, data):
+        x, labels, labeled, label_weight = self._unpack(data)
+        for name, network in (("student", self.student), ("teacher", self.teacher)):
+            logits, _ = twin.heads(network(x, training=False))
+            loss = self.compute_loss(x, labels, logits, label_weight, training=False)
+            self._update_mean("loss" if name == "teacher" else "student_loss", loss, labeled)
+            self._trackers[f"{name}_error"].update_state(costs.classification_errors(labels, logits), labeled)
+        results = self.compute_metrics(x, labels, logits, label_weight)
+        return {name: value for name, value in results.items() if name not in metrics.TRAINING_ONLY}
+
+    def _unpack(self, data):
+        """Returns `(x, labels with nothing hidden, mask of the labeled examples, their weights)`."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        labels, labeled = costs.hide_unlabeled(y)
+        weight = labeled if sample_weight is None else labeled * ops.cast(sample_weight, "float32")
+        return x, labels, labeled, weight
+
+    def _update_mean(self, name, value, labeled):
+        # Keras divides losses by the number of replicas, since their gradients are summed.
+        value = value * tf.distribute.get_strategy().num_replicas_in_sync
+        tracker = self._trackers.get(name) or next(m for m in self.metrics if m.name == name)
+        tracker.update_state(value, sample_weight=ops.cast(ops.shape(labeled)[0], "float32"))
+
+    def _report(self, x, labels, labeled, label_weight, logits, target, loss, parts):
+        for name, cost in {"loss": loss, **parts}.items():
+            self._update_mean(name, cost, labeled)
+        self._update_mean("labeled_per_batch", ops.sum(labeled), labeled)
+        self._trackers["student_error"].update_state(costs.classification_errors(labels, logits), labeled)
+        hidden = {*metrics.EVALUATION_ONLY, *metrics.COSTS} - set(parts)
+        if self.method == "mean_teacher":
+            self._trackers["teacher_error"].update_state(costs.classification_errors(labels, target), labeled)
+        else:
+            hidden.add("teacher_error")
+        results = self.compute_metrics(x, labels, logits, label_weight)
+        return {name: value for name, value in results.items() if name not in hidden}
+
+    @property
+    def trainable_variables(self):
+        # Not `teacher.trainable = False`: that would put its batch normalization into inference mode for good.
+        return self.student.trainable_variables if self.trainable else []
+
+    @property
+    def trainable_weights(self):
+        return self.trainable_variables
+
+    @property
+    def non_trainable_variables(self):
+        trained = {id(v) for v in self.trainable_variables}
+        return [v for v in self.variables if id(v) not in trained]
+
+    @property
+    def non_trainable_weights(self):
+        trained = {id(v) for v in self.trainable_variables}
+        return [v for v in self.weights if id(v) not in trained]
+
+    @property
+    def losses(self):
+        return self.student.losses
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "student": serialize(self.student),
+            "teacher": serialize(self.teacher),
+            "method": self.method,
+            "consistency": serialize(self.consistency),
+            "consistency_on_labeled": self.consistency_on_labeled,
+            "logit_distance_weight": self.logit_distance_weight,
+            "logit_distance": serialize(self.logit_distance),
+            "teacher_statistics": self.teacher_statistics,
+            "from_logits": self.from_logits,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        nested = ("student", "teacher", "consistency", "logit_distance")
+        deserialize = keras.saving.deserialize_keras_object
+        parts = {name: deserialize(config[name], custom_objects=custom_objects) for name in nested}
+        return cls(**{**config, **parts})

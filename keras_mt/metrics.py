@@ -1,0 +1,34 @@
+"""What a step reports: the costs as weighted, the errors of both networks, the schedules in force."""
+
+import keras
+from keras import ops
+
+COSTS = ("classification_cost", "consistency_cost", "logit_distance_cost")
+ERRORS = ("student_error", "teacher_error")
+SCHEDULES = ("consistency_weight", "ema_decay")
+TRAINING_ONLY = (*COSTS, *SCHEDULES, "labeled_per_batch")
+EVALUATION_ONLY = ("student_loss",)
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class Latest(keras.metrics.Metric):
+    """The last value given to it: for schedules, whose mean over an epoch says nothing."""
+
+    def __init__(self, name="latest", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.latest = self.add_variable(shape=(), initializer="zeros", name="latest")
+
+    def update_state(self, values, sample_weight=None):
+        self.latest.assign(ops.cast(values, self.dtype))
+
+    def result(self):
+        return ops.convert_to_tensor(self.latest)
+
+    def reset_state(self):
+        pass
+
+
+def make_trackers() -> dict[str, keras.metrics.Metric]:
+    """Returns the metrics that `MeanTeacher` keeps besides the loss and those it was compiled with."""
+    means = {name: keras.metrics.Mean(name=name) for name in (*COSTS, *ERRORS, "labeled_per_batch", "student_loss")}
+    return means | {name: Latest(name=name) for name in SCHEDULES}

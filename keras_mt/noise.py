@@ -1,0 +1,46 @@
+"""Noise as a function of (seed, step, network, replica), with no state of its own.
+
+Keras layers draw their noise from the variables of `SeedGenerator`s. Left alone, those variables make a clone
+draw the same noise as its original, make replicas draw the same noise as each other, and are saved in no
+checkpoint (keras issue 19796). So each pass of a train step sets them first, from what the step already knows.
+"""
+
+import keras
+import tensorflow as tf
+
+# XLA reads 32 bits of a seed where a plain graph reads 64: seeds below 2³¹ give both the same draws.
+_LARGEST_SEED = 2**31 - 1
+_DRAWS_PER_STEP = 2
+
+
+def noise_variables(network: keras.Model) -> list[keras.Variable]:
+    """Returns the seed variables of all layers of a network: Keras lists them in no `weights`."""
+    weights = {id(weight) for weight in network.weights}
+    return [
+        v for v in network.variables if id(v) not in weights and v.path.endswith("seed_generator_state")
+    ]
+
+
+def set_noise(variables: list[keras.Variable], seed: int, step, draw: int) -> None:
+    """Sets the seed variables of one network for one pass.
+
+    Args:
+        variables: What `noise_variables` returned.
+        seed: Seed of the run.
+        step: Number of batches trained on so far, a scalar integer tensor.
+        draw: Which pass of the step this is; passes with different numbers share no draw.
+    """
+    if not variables:
+        return
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    key = _random_seeds(2, tf.stack([tf.constant(seed & _LARGEST_SEED, "int64"), tf.cast(step, "int64")]))
+    number_of_pass = tf.cast(draw + _DRAWS_PER_STEP * replica, "int64")
+    key = tf.stack([key[0], tf.bitwise.bitwise_xor(key[1], number_of_pass)])
+    states = tf.reshape(_random_seeds(2 * len(variables), key), (len(variables), 2))
+    for variable, state in zip(variables, tf.unstack(states), strict=True):
+        variable.assign(tf.cast(state, variable.dtype))
+
+
+def _random_seeds(count, key):
+    bits = tf.random.stateless_uniform([count], key, minval=None, maxval=None, dtype="int64")
+    return tf.bitwise.bitwise_and(bits, _LARGEST_SEED)

@@ -1,0 +1,88 @@
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class ScheduledAdam(keras.optimizers.Optimizer):
+    """Adam whose β1 and β2 may follow schedules (paper, appendix B).
+
+    `θ -= lr·√(1 - Πβ2)/(1 - Πβ1) · m/(√v + ε)`: the bias corrections use the running *products* of the β's
+    that were in force, since those change over time, and ε stands outside the correction, as in TensorFlow 1.
+
+    Args:
+        learning_rate: A float or a `keras.optimizers.schedules.LearningRateSchedule`.
+        beta_1: Decay of the first moment: a float in [0, 1) or a schedule of the step.
+        beta_2: Decay of the second moment: likewise.
+        epsilon: Added to √v.
+        **kwargs: What every Keras optimizer takes (`clipnorm`, `weight_decay`, ...).
+
+    Example:
+
+    ```python
+    optimizer = keras_mt.optimizers.ScheduledAdam(
+        learning_rate=keras_mt.schedules.RampUpDown(0.003, rampup_steps=40_000),
+        beta_2=keras_mt.schedules.StepSwitch(0.99, 0.999, switch_step=40_000),
+    )
+    ```
+    """
+
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8, name="scheduled_adam", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        for argument, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
+            if not callable(beta) and not 0.0 <= beta < 1.0:
+                raise ValueError(f"Argument `{argument}` must be in the range [0, 1). Received: {argument}={beta}")
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
+        self._beta_1_product = self.add_variable((), initializer="ones", dtype="float32", name="beta_1_product")
+        self._beta_2_product = self.add_variable((), initializer="ones", dtype="float32", name="beta_2_product")
+
+    def _betas(self):
+        return tuple(
+            ops.cast(beta(self.iterations) if callable(beta) else beta, "float32")
+            for beta in (self.beta_1, self.beta_2)
+        )
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        # The products move once a step and not once a variable. Keras' Nadam does so in this same hook, the only
+        # one that is not called for the batches of a gradient accumulation that end in no step.
+        for product, beta in zip((self._beta_1_product, self._beta_2_product), self._betas(), strict=True):
+            self.assign(product, product * beta)
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+
+    def update_step(self, gradient, variable, learning_rate):
+        dtype = variable.dtype
+        beta_1, beta_2 = (ops.cast(beta, dtype) for beta in self._betas())
+        correction = ops.sqrt(1.0 - self._beta_2_product) / (1.0 - self._beta_1_product)
+        step_size = ops.cast(ops.cast(learning_rate, "float32") * correction, dtype)
+        gradient = ops.cast(gradient, dtype)
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        self.assign_add(m, (gradient - m) * (1.0 - beta_1))
+        self.assign_add(v, (ops.square(gradient) - v) * (1.0 - beta_2))
+        self.assign_sub(variable, step_size * m / (ops.sqrt(v) + self.epsilon))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "beta_1": _serialize(self.beta_1),
+            "beta_2": _serialize(self.beta_2),
+            "epsilon": self.epsilon,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        for name in ("beta_1", "beta_2"):
+            if isinstance(config.get(name), dict):
+                config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+        return super().from_config(config, custom_objects=custom_objects)
+
+
+def _serialize(beta):
+    return keras.saving.serialize_keras_object(beta) if callable(beta) else beta

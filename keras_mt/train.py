@@ -1,0 +1,104 @@
+"""Trains one experiment: `python -m keras_mt.train --flagfile=flags/digits_50.cfg --run_dir=runs/digits_50`.
+
+The same command given again continues the run from its newest checkpoint.
+"""
+
+import platform
+
+import keras
+import tensorflow as tf
+
+import keras_mt
+from keras_mt.data.batches import evaluation_batches
+from keras_mt.training import curves, experiment, export, program, settings
+from keras_mt.training.checkpoints import Checkpoints
+from keras_mt.training.evaluation_log import EvaluationLog
+from keras_mt.training.progress import ProgressBar
+from keras_mt.training.run_directory import RunDirectory
+from keras_mt.training.settings import FLAGS
+
+
+def main() -> None:
+    settings.check()
+    run = RunDirectory(FLAGS.run_dir)
+    run.claim()
+
+    data = experiment.load_data()
+    model = experiment.build_model(data)
+    checkpoints = Checkpoints(run.checkpoints, model, FLAGS.checkpoint_steps, FLAGS.training_steps)
+    step = checkpoints.restore()
+    log = EvaluationLog(run.evaluations, run.events, step, FLAGS.training_steps)
+
+    schedules = experiment.mean_teacher_callback()
+    schedules.set_model(model)
+    print(_describe(data, schedules, step), flush=True)
+    callbacks = [schedules, checkpoints, log, ProgressBar(FLAGS.training_steps)]
+    evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)
+    for steps, epochs in _epochs(step, FLAGS.evaluation_steps, FLAGS.training_steps):
+        model.fit(
+            experiment.batches(data, step),
+            steps_per_epoch=steps,
+            epochs=epochs,
+            validation_data=evaluation,
+            callbacks=callbacks,
+            shuffle=False,  # The batches are.
+            verbose=0,
+        )
+        step += steps * epochs
+
+    export.export_saved_model(model.teacher, run.exported_teacher)
+    title = f"{FLAGS.dataset}, {len(data.labeled)} labels, {FLAGS.method}"
+    curves.draw_curves(log.rows, run.curves, title)
+    last = log.rows[-1]
+    run.write_results(
+        {
+            "step": step,
+            "student": {"error": last["student_error"]},
+            "teacher": {"error": last["teacher_error"]},
+            "num_labels": len(data.labeled),
+            "method": FLAGS.method,
+            "flags": settings.of_the_experiment(),
+            "versions": versions(),
+        }
+    )
+    print(
+        f"{title}: student {last['student_error']:.2f} %, teacher {last['teacher_error']:.2f} % error after {step} steps; "
+        f"results in {run.path}"
+    )
+
+
+def _epochs(step, interval, last):
+    """Yields `(steps, epochs)` from one evaluation to the next: the rest of an epoch, whole ones, a short last one."""
+    if step % interval and step < last:
+        steps = min(interval - step % interval, last - step)
+        yield steps, 1
+        step += steps
+    if last - step >= interval:
+        yield interval, (last - step) // interval
+        step = last - (last - step) % interval
+    if step < last:
+        yield last - step, 1
+
+
+def _describe(data, schedules, step):
+    start = f"continues at step {step}" if step else "starts"
+    return (
+        f"{FLAGS.dataset}: {len(data.labeled)} labeled of {len(data.images)} training examples, "
+        f"{len(data.evaluation_images)} to evaluate on ({FLAGS.phase} phase); labeled per batch: {FLAGS.labeled_per_batch} of "
+        f"{FLAGS.batch_size}\n{schedules.describe()}\n{start}, {FLAGS.training_steps} steps in all"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what computed a result."""
+    return {
+        "keras_mt": keras_mt.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    settings.define()
+    program.run(main)

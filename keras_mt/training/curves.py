@@ -1,0 +1,36 @@
+"""Draws the training curves: classification cost and error of student and teacher over the steps."""
+
+from pathlib import Path
+
+# Color-blind safe (Okabe & Ito).
+COLORS = {"student": "#E69F00", "teacher": "#0072B2"}
+
+
+def draw_curves(rows: list[dict], path: Path, title: str) -> None:
+    """Draws the evaluations of a run as the paper's figure 3 has them.
+
+    Args:
+        rows: Rows of the evaluations CSV.
+        path: The PNG file to write.
+        title: Title of the figure.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2)
+    steps = [row["step"] for row in rows]
+    for axis, quantity, label in zip(
+        axes, ("classification_cost", "error"), ("classification cost", "error (%)"), strict=True
+    ):
+        for network, color in COLORS.items():
+            values = [row[f"{network}_{quantity}"] for row in rows]
+            axis.plot(steps, values, color=color, label=network, marker="o" if len(steps) < 3 else None)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.set_xlabel("optimizer step")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3, which="both")
+        axis.legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,121 @@
+"""The flags of an experiment, named after the paper's quantities, and the checks between them."""
+
+from absl import flags
+
+from keras_mt.training.program import UsageError
+
+FLAGS = flags.FLAGS
+METHODS = ("mean_teacher", "pi", "supervised")
+# Where a run is kept and where its data lie do not make it another experiment.
+NOT_OF_THE_EXPERIMENT = ("run_dir", "data_dir", "cache_dir", "checkpoint_steps")
+
+
+def define() -> None:
+    """Defines all flags of the training program."""
+    text, whole, real, yes_no = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float, flags.DEFINE_bool
+
+    text("run_dir", None, "Folder of the run: flags, events, evaluations, checkpoints, curves, exported teacher, results.")
+    text("dataset", "digits", "digits (installed with scikit-learn), svhn_cropped, cifar10 or any TFDS image data set.")
+    text("data_dir", None, "Folder of TensorFlow Datasets, or of SVHN's original .mat files.")
+    text("cache_dir", "~/.cache/keras_mt", "Folder for what is computed once for a data set (ZCA).")
+    text("num_labels", "all", "Number of labeled training examples, the same of each class; or all.")
+    whole("num_extra_unlabeled", 0, "Images of SVHN's split extra added without labels.", lower_bound=0)
+    whole("data_seed", 0, "Names the split: which examples are labeled or held out.", 0, 2**31 - 1)
+    flags.DEFINE_enum("phase", "test", ["test", "validation"], "Evaluate on the test split or on held-out training images.")
+    whole("num_validation", None, "Images held out in the validation phase; default: a tenth.", lower_bound=1)
+    flags.DEFINE_enum("image_size", "16", ["16", "32"], "Height and width of the digits.")
+
+    whole("seed", 0, "Seed of initial weights, batches and noise.", 0, 2**31 - 1)
+    flags.DEFINE_enum("method", "mean_teacher", METHODS, "What the consistency target is.")
+    flags.DEFINE_enum("architecture", "convnet13", ["convnet13"], "The network.")
+    real("width", 1.0, "Multiplies the network's channel counts; 1.0 is the paper's.", 0.01, 16.0)
+    whole("num_heads", 1, "1, or 2 for a head of its own for the consistency cost.", 1, 2)
+    flags.DEFINE_enum(
+        "preprocessing", "auto", ["auto", "standardize", "zca", "none"], "auto: zca for cifar10, else standardize."
+    )
+    real("mean_momentum", 0.999, "Momentum of the running means of mean-only batch normalization.", 0.0, 1.0)
+    flags.DEFINE_enum(
+        "teacher_statistics", "own", ["own", "ema", "copy"], "The teacher's running statistics: own passes, or the student's."
+    )
+    flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16", "float16"], "Of the network's inner layers.")
+
+    whole("batch_size", 100, "Examples per batch, labeled and unlabeled.", 1)
+    text("labeled_per_batch", "all", "Labeled examples per batch; vary: as drawn from all examples; all: labeled only.")
+    whole("training_steps", 2000, "Length of the run in optimizer steps.", 1)
+    whole("rampup_steps", 500, "Length of the sigmoid ramp-up of learning rate and consistency weight.", 0)
+    whole("rampdown_steps", 0, "Length of the ramp-down of learning rate and Adam's beta 1 at the end.", 0)
+    whole("evaluation_steps", 500, "Steps between evaluations.", 1)
+    whole("checkpoint_steps", 500, "Steps between checkpoints.", 1)
+
+    real("max_learning_rate", 0.003, "Learning rate between the ramps.", 0.0, 100.0)
+    real("adam_beta_2_during_rampup", 0.99, "Adam's beta 2 during the ramp-up.", 0.0, 0.9999999)
+    real("adam_beta_2_after_rampup", 0.999, "Adam's beta 2 after it.", 0.0, 0.9999999)
+    real("max_consistency_weight", 0.0, "Consistency weight after the ramp-up; MSE is averaged over classes.", 0.0, 1e9)
+    real("consistency_trust", 0.0, "From 0 (MSE) to 1 (scaled KL divergence).", 0.0, 1.0)
+    yes_no("consistency_on_labeled", True, "Whether labeled examples take part in the consistency cost.")
+    real("logit_distance_weight", 0.0, "Weight of the squared distance between two heads.", 0.0, 1e9)
+    real("ema_decay_during_rampup", 0.99, "Decay of the teacher's average during the ramp-up.", 0.0, 0.9999999)
+    real("ema_decay_after_rampup", 0.999, "Decay after it.", 0.0, 0.9999999)
+    yes_no("ema_warmup", False, "Whether the decay is at most 1 - 1/(t+1) at step t.")
+
+    real("student_dropout", 0.5, "Dropout rate of the student.", 0.0, 0.99)
+    real("teacher_dropout", 0.5, "Dropout rate of the teacher.", 0.0, 0.99)
+    real("input_noise", 0.15, "Standard deviation of the Gaussian input noise.", 0.0, 100.0)
+    whole("translate", 2, "Largest random translation per axis, in pixels.", 0, 64)
+    yes_no("flip", False, "Whether images are flipped horizontally at random.")
+    FLAGS.set_default("showprefixforinfo", False)
+
+
+def labels_wanted() -> int | str:
+    """Returns --num_labels as a number, or `"all"`."""
+    return _number_or_word("num_labels", ("all",))
+
+
+def labeled_per_batch() -> int | str:
+    """Returns --labeled_per_batch as a number, `"vary"` or `"all"`."""
+    return _number_or_word("labeled_per_batch", ("vary", "all"))
+
+
+def _number_or_word(name, words):
+    value = getattr(FLAGS, name)
+    if value in words:
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise UsageError(f"--{name}={value} must be a positive number or {' or '.join(words)}")
+    return int(value)
+
+
+def check() -> None:
+    """Checks the flags against each other.
+
+    Raises:
+        UsageError: With a sentence that names the flags.
+    """
+    if not FLAGS.run_dir:
+        raise UsageError("--run_dir is missing; name a folder for this run")
+    labels_wanted()
+    labeled = labeled_per_batch()
+    if isinstance(labeled, int) and labeled > FLAGS.batch_size:
+        raise UsageError(f"--labeled_per_batch={labeled} is above --batch_size={FLAGS.batch_size}")
+    for ramp in ("rampup_steps", "rampdown_steps"):
+        allowed = FLAGS.training_steps
+        # The paper's supervised SVHN runs are all ramp-up, so up to the whole length is allowed.
+        if getattr(FLAGS, ramp) > allowed:
+            raise UsageError(f"--{ramp}={getattr(FLAGS, ramp)} is above --training_steps={allowed}")
+    if FLAGS.logit_distance_weight and FLAGS.num_heads == 1:
+        raise UsageError(f"--logit_distance_weight={FLAGS.logit_distance_weight} needs --num_heads=2")
+    if FLAGS.method != "supervised" and labeled == "all":
+        raise UsageError(
+            f"--method={FLAGS.method} needs unlabeled examples; --labeled_per_batch=all shows labeled ones only, give a "
+            "number or vary"
+        )
+
+
+def of_the_experiment() -> dict:
+    """Returns name and value of each flag that makes the experiment what it is."""
+    return {name: getattr(FLAGS, name) for name in names() if name not in NOT_OF_THE_EXPERIMENT}
+
+
+def names() -> list[str]:
+    """Returns the names of all flags of the experiment, sorted."""
+    return sorted(flag.name for flag in FLAGS.flags_by_module_dict()[__name__])
