@@ -7,5 +7,4 @@ from keras_mt import optimizers as optimizers
 from keras_mt import schedules as schedules
 from keras_mt.callback import MeanTeacherCallback as MeanTeacherCallback
 from keras_mt.mean_teacher import MeanTeacher as MeanTeacher
-
-__version__ = "0.1.0"
+from keras_mt.version import __version__ as __version__

@@ -159,9 +159,14 @@ class MeanTeacher(keras.Model):
             consistency_weight: Weight w of the consistency cost as a function of the optimizer step.
             ema_decay: Decay α of the teacher's average, likewise.
         """
-        self._consistency_weight = consistency_weight
-        self._ema_decay = ema_decay
-        self.train_function = None  # The schedules are compiled into it.
+        following = (self._consistency_weight, self._ema_decay)
+        if following[0] is None or any(
+            old.get_config() != new.get_config()
+            for old, new in zip(following, (consistency_weight, ema_decay), strict=True)
+        ):
+            self._consistency_weight = consistency_weight
+            self._ema_decay = ema_decay
+            self.train_function = None  # The schedules are compiled into it.
 
     def reset_teacher(self) -> None:
         """Makes the teacher equal to the student, for example after a supervised start."""

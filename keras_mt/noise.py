@@ -16,9 +16,7 @@ _DRAWS_PER_STEP = 2
 def noise_variables(network: keras.Model) -> list[keras.Variable]:
     """Returns the seed variables of all layers of a network: Keras lists them in no `weights`."""
     weights = {id(weight) for weight in network.weights}
-    return [
-        v for v in network.variables if id(v) not in weights and v.path.endswith("seed_generator_state")
-    ]
+    return [v for v in network.variables if id(v) not in weights and v.path.endswith("seed_generator_state")]
 
 
 def set_noise(variables: list[keras.Variable], seed: int, step, draw: int) -> None:

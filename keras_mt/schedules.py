@@ -29,7 +29,7 @@ def sigmoid_rampdown(step, rampdown_steps: float, training_steps: float):
     """`exp(-12.5 (1 - (T - t)/D)²)` from `t = T - D` on, 1 before. `rampdown_steps = 0` means no ramp."""
     if not rampdown_steps:
         return ops.ones_like(_number(step))
-    phase = 1.0 - ops.minimum((training_steps - _number(step)) / rampdown_steps, 1.0)
+    phase = 1.0 - ops.clip((training_steps - _number(step)) / rampdown_steps, 0.0, 1.0)
     return ops.exp(-12.5 * phase * phase)
 
 

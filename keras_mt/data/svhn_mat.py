@@ -29,12 +29,16 @@ def load_mat(data_dir: str, split: str) -> tuple[np.ndarray, np.ndarray]:
 
     path = Path(data_dir) / f"{split}_32x32.mat"
     if not path.exists():
-        raise DataError(f"{path} is missing; --data_dir must hold train_32x32.mat, test_32x32.mat and, for extra, it too")
+        raise DataError(
+            f"{path} is missing; --data_dir must hold train_32x32.mat, test_32x32.mat and, for extra, it too"
+        )
     try:
         content = loadmat(path)
         images, labels = content["X"], content["y"].reshape(-1)
     except Exception as error:  # scipy raises many kinds for damaged files.
-        raise DataError(f"{path} can't be read as an SVHN .mat file with X and y ({error}); download it again") from error
+        raise DataError(
+            f"{path} can't be read as an SVHN .mat file with X and y ({error}); download it again"
+        ) from error
     if images.dtype != np.uint8 or images.shape[:3] != (32, 32, 3) or images.shape[3:] != labels.shape:
         raise DataError(
             f"{path} holds X of {images.dtype} {images.shape} and y of {labels.shape}; uint8 (32, 32, 3, n) and (n, 1) are "

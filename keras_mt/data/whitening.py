@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def cached_zca(images: np.ndarray, cache_dir: str | os.PathLike) -> tuple[np.nda
         try:
             with np.load(path, allow_pickle=False) as file:
                 return file["mean"], file["matrix"]
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             pass  # Damaged: computed anew and replaced below.
     mean, matrix = fit_zca(images)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,9 +19,7 @@ class ZCAWhitening(keras.layers.Layer):
 
     def build(self, input_shape):
         numbers = input_shape[1] * input_shape[2] * input_shape[3]
-        self.mean = self.add_weight(
-            name="mean", shape=(numbers,), initializer="zeros", trainable=False, autocast=False
-        )
+        self.mean = self.add_weight(name="mean", shape=(numbers,), initializer="zeros", trainable=False, autocast=False)
         self.matrix = self.add_weight(
             name="matrix", shape=(numbers, numbers), initializer="identity", trainable=False, autocast=False
         )

@@ -53,7 +53,10 @@ class Checkpoints(keras.callbacks.Callback):
                 self._manager.checkpoint.restore(path).assert_consumed()
             except (tf.errors.OpError, AssertionError, ValueError) as error:
                 tried.append(path)
-                print(f"warning: checkpoint {path} can't be read ({type(error).__name__}); trying the one before", flush=True)
+                print(
+                    f"warning: checkpoint {path} can't be read ({type(error).__name__}); trying the one before",
+                    flush=True,
+                )
                 continue
             self._resumed_metrics = [tf.identity(v) for v in self._metrics]
             return int(path.rsplit("-", 1)[1])

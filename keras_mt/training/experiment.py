@@ -47,7 +47,9 @@ def build_model(data: Dataset) -> keras_mt.MeanTeacher:
     """Builds student, teacher and optimizer, compiled and with initial weights from the first batch."""
     keras.utils.set_random_seed(FLAGS.seed)
     statistics = _whitening(data)
-    student, teacher = (_network(data, dropout, statistics) for dropout in (FLAGS.student_dropout, FLAGS.teacher_dropout))
+    student, teacher = (
+        _network(data, dropout, statistics) for dropout in (FLAGS.student_dropout, FLAGS.teacher_dropout)
+    )
     first_images, _ = next(iter(batches(data, 0)))
     keras_mt.layers.initialize_from_batch(student, first_images)
     model = keras_mt.MeanTeacher(
@@ -124,7 +126,9 @@ def _network(data, dropout, whitening):
             dtype=_DTYPES[FLAGS.precision],
         )
     except ValueError as error:
-        raise UsageError(f"--architecture={FLAGS.architecture} can't take --dataset={FLAGS.dataset}: {error}") from error
+        raise UsageError(
+            f"--architecture={FLAGS.architecture} can't take --dataset={FLAGS.dataset}: {error}"
+        ) from error
     if kind == "zca":
         preprocessing[1].set_weights(whitening)
     return network

@@ -14,14 +14,20 @@ def define() -> None:
     """Defines all flags of the training program."""
     text, whole, real, yes_no = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float, flags.DEFINE_bool
 
-    text("run_dir", None, "Folder of the run: flags, events, evaluations, checkpoints, curves, exported teacher, results.")
+    text(
+        "run_dir",
+        None,
+        "Folder of the run: flags, events, evaluations, checkpoints, curves, exported teacher, results.",
+    )
     text("dataset", "digits", "digits (installed with scikit-learn), svhn_cropped, cifar10 or any TFDS image data set.")
     text("data_dir", None, "Folder of TensorFlow Datasets, or of SVHN's original .mat files.")
     text("cache_dir", "~/.cache/keras_mt", "Folder for what is computed once for a data set (ZCA).")
     text("num_labels", "all", "Number of labeled training examples, the same of each class; or all.")
     whole("num_extra_unlabeled", 0, "Images of SVHN's split extra added without labels.", lower_bound=0)
     whole("data_seed", 0, "Names the split: which examples are labeled or held out.", 0, 2**31 - 1)
-    flags.DEFINE_enum("phase", "test", ["test", "validation"], "Evaluate on the test split or on held-out training images.")
+    flags.DEFINE_enum(
+        "phase", "test", ["test", "validation"], "Evaluate on the test split or on held-out training images."
+    )
     whole("num_validation", None, "Images held out in the validation phase; default: a tenth.", lower_bound=1)
     flags.DEFINE_enum("image_size", "16", ["16", "32"], "Height and width of the digits.")
 
@@ -35,7 +41,10 @@ def define() -> None:
     )
     real("mean_momentum", 0.999, "Momentum of the running means of mean-only batch normalization.", 0.0, 1.0)
     flags.DEFINE_enum(
-        "teacher_statistics", "own", ["own", "ema", "copy"], "The teacher's running statistics: own passes, or the student's."
+        "teacher_statistics",
+        "own",
+        ["own", "ema", "copy"],
+        "The teacher's running statistics: own passes, or the student's.",
     )
     flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16", "float16"], "Of the network's inner layers.")
 
@@ -63,7 +72,6 @@ def define() -> None:
     real("input_noise", 0.15, "Standard deviation of the Gaussian input noise.", 0.0, 100.0)
     whole("translate", 2, "Largest random translation per axis, in pixels.", 0, 64)
     yes_no("flip", False, "Whether images are flipped horizontally at random.")
-    FLAGS.set_default("showprefixforinfo", False)
 
 
 def labels_wanted() -> int | str:

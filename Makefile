@@ -1,0 +1,32 @@
+# make demo: the main job, on digits that are installed with scikit-learn. make test: all checks.
+PYTHON ?= python3
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+RUNS ?= runs/demo
+
+.PHONY: demo test test-slow format clean
+
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"keras_mt needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}: set PYTHON=...")'
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(IN_VENV) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	touch $@
+
+demo: $(VENV)/installed
+	$(IN_VENV) tools/demo.py --runs=$(RUNS)
+
+test: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(IN_VENV) -m pytest -n 2 -m "not slow"
+
+test-slow: $(VENV)/installed
+	$(IN_VENV) -m pytest -m slow
+
+format: $(VENV)/installed
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,43 @@
+"""Evaluates what a run saved: `python -m keras_mt.evaluate --run_dir=runs/digits_50`."""
+
+from pathlib import Path
+
+from keras_mt.data.batches import evaluation_batches
+from keras_mt.training import experiment, program, settings
+from keras_mt.training.checkpoints import Checkpoints
+from keras_mt.training.program import RunError, UsageError
+from keras_mt.training.run_directory import RunDirectory
+from keras_mt.training.settings import FLAGS
+
+
+def main() -> None:
+    if not FLAGS.run_dir:
+        raise UsageError("--run_dir is missing; name the folder of a run")
+    run = RunDirectory(FLAGS.run_dir)
+    if not run.flagfile.exists():
+        raise UsageError(f"--run_dir={run.path} holds no run: {run.flagfile.name} is missing")
+    _adopt_flags(run.flagfile)
+
+    data = experiment.load_data()
+    model = experiment.build_model(data)
+    step = Checkpoints(run.checkpoints, model, FLAGS.checkpoint_steps, FLAGS.training_steps).restore()
+    if step == 0:
+        raise RunError(f"--run_dir={run.path} holds no checkpoint yet")
+    evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)
+    results = model.evaluate(evaluation, verbose=0, return_dict=True)
+    print(
+        f"step {step}, {len(data.evaluation_images)} images ({FLAGS.phase} phase): student "
+        f"{100 * results['student_error']:.2f} %, teacher {100 * results['teacher_error']:.2f} % error"
+    )
+
+
+def _adopt_flags(flagfile: Path) -> None:
+    """Takes the run's flags, except for those given on the command line."""
+    given = [FLAGS[name].serialize() for name in settings.names() if FLAGS[name].present]
+    FLAGS.unparse_flags()
+    FLAGS(["evaluate", f"--flagfile={flagfile}", *filter(None, given)])
+
+
+if __name__ == "__main__":
+    settings.define()
+    program.run(main)

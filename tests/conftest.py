@@ -1,0 +1,59 @@
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mt
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_keras():
+    keras.utils.set_random_seed(0)
+    yield
+    keras.backend.clear_session()
+
+
+@pytest.fixture(scope="session")
+def golden():
+    return lambda name: np.load(Path(__file__).parent / "golden" / f"{name}.npz", allow_pickle=False)
+
+
+@pytest.fixture(scope="session")
+def shared_tfds():
+    folder = SHARED / "tfds"
+    if not folder.exists():
+        pytest.skip("needs the prepared TFDS data beside the checkout")
+    return str(folder)
+
+
+@pytest.fixture
+def batch():
+    """32 images of 12×12 and their labels, of which the first 8 are shown."""
+    random = np.random.default_rng(1)
+    images = random.normal(size=(32, 12, 12, 1)).astype("float32")
+    labels = random.integers(0, 4, 32)
+    return images, np.where(np.arange(32) < 8, labels, -1)
+
+
+def small_convnet(**kwargs):
+    """The paper's network at a sixteenth of its width, on 12×12 images of 4 classes."""
+    return keras_mt.architectures.convnet13((12, 12, 1), 4, width=1 / 16, **kwargs)
+
+
+def quiet_convnet(**kwargs):
+    """The same without any noise."""
+    return small_convnet(dropout=0.0, input_noise=0.0, translate=0, **kwargs)
+
+
+def values(variables):
+    return [variable.numpy() for variable in variables]
+
+
+def largest_difference(first, second):
+    return max(np.abs(a - b).max() for a, b in zip(first, second, strict=True))

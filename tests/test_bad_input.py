@@ -1,0 +1,63 @@
+"""Bad input gets one sentence that names the culprit, no traceback, and changes nothing."""
+
+import pytest
+from programs import TINY, run_program
+
+CASES = [
+    (["--batch_size=0"], "batch_size"),
+    (["--num_labels=none"], "--num_labels=none"),
+    (["--num_labels=55"], "--num_labels=55"),
+    (["--labeled_per_batch=some"], "--labeled_per_batch=some"),
+    (["--labeled_per_batch=21"], "--labeled_per_batch=21"),
+    (["--labeled_per_batch=all"], "--labeled_per_batch=all"),
+    (["--rampup_steps=13"], "--rampup_steps=13"),
+    (["--logit_distance_weight=0.1"], "--logit_distance_weight=0.1"),
+    (["--method=magic"], "method"),
+    (["--student_dropout=1.0"], "student_dropout"),
+    (["--dataset=no_such_set"], "--dataset=no_such_set"),
+    (["--no_such_flag=1"], "no_such_flag"),
+    (["--flagfile=no_such_file.cfg"], "no_such_file.cfg"),
+    (["stray"], "stray"),
+]
+
+
+@pytest.mark.parametrize(
+    ("flags", "culprit"), CASES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_a_usage_error_exits_2_with_one_sentence(tmp_path, flags, culprit):
+    process = run_program("train", *TINY, f"--run_dir={tmp_path / 'run'}", *flags)
+    assert process.returncode == 2, process.stderr
+    (sentence,) = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert culprit in sentence
+    assert "Traceback" not in process.stderr
+
+
+def test_a_missing_run_dir_is_named(tmp_path):
+    process = run_program("train", *TINY)
+    assert process.returncode == 2
+    assert "--run_dir is missing" in process.stderr
+
+
+def test_another_experiments_run_directory_is_refused_and_left_alone(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "flags.cfg").write_text("--method=pi\n--seed=0\n")
+    process = run_program("train", *TINY, f"--run_dir={run}")
+    assert process.returncode == 2
+    assert "holds another experiment" in process.stderr
+    assert [path.name for path in run.iterdir()] == ["flags.cfg"]
+
+
+def test_a_folder_that_is_no_runs_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    process = run_program("train", *TINY, f"--run_dir={tmp_path}")
+    assert process.returncode == 2
+    assert "not empty" in process.stderr
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_evaluating_a_folder_without_a_run_is_refused(tmp_path):
+    process = run_program("evaluate", f"--run_dir={tmp_path}")
+    assert process.returncode == 2
+    assert "no run" in process.stderr
+    assert "Traceback" not in process.stderr
