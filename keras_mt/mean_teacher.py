@@ -188,10 +188,10 @@ class MeanTeacher(keras.Model):
         `metrics` are measured on labeled examples: of the student in training, of the teacher in evaluation.
         """
         optimizer = keras.optimizers.get(optimizer)
-        if kwargs.get("auto_scale_loss", True) and twin.computes_in_float16(self.student):
+        scaled = not kwargs.get("auto_scale_loss", True) or isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if not scaled and twin.computes_in_float16(self.student):
             # Keras would look at the dtype policy of this wrapper, which is float32.
-            if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         # Only weighted metrics are told which examples are labeled.
         weighted_metrics = [*(metrics or []), *(weighted_metrics or [])] or None
         super().compile(
@@ -211,8 +211,8 @@ class MeanTeacher(keras.Model):
     def make_train_function(self, force=False):
         if self.method != "supervised" and self._consistency_weight is None:
             warnings.warn(
-                f"This trains on the labels alone: method={self.method!r}, but no `MeanTeacherCallback` sets the weight "
-                "of the consistency cost. Pass `callbacks=[keras_mt.MeanTeacherCallback(consistency_weight=...)]`.",
+                f"This trains on the labels alone: method={self.method!r}, but no `MeanTeacherCallback` sets the "
+                "weight of the consistency cost. Pass `callbacks=[keras_mt.MeanTeacherCallback(consistency_weight=...)]`.",
                 stacklevel=2,
             )
         return super().make_train_function(force)

@@ -62,8 +62,8 @@ def main() -> None:
         }
     )
     print(
-        f"{title}: student {last['student_error']:.2f} %, teacher {last['teacher_error']:.2f} % error after {step} steps; "
-        f"results in {run.path}"
+        f"{title}: student {last['student_error']:.2f} %, teacher {last['teacher_error']:.2f} % error after {step} "
+        f"steps; results in {run.path}"
     )
 
 
@@ -84,8 +84,8 @@ def _describe(data, schedules, step):
     start = f"continues at step {step}" if step else "starts"
     return (
         f"{FLAGS.dataset}: {len(data.labeled)} labeled of {len(data.images)} training examples, "
-        f"{len(data.evaluation_images)} to evaluate on ({FLAGS.phase} phase); labeled per batch: {FLAGS.labeled_per_batch} of "
-        f"{FLAGS.batch_size}\n{schedules.describe()}\n{start}, {FLAGS.training_steps} steps in all"
+        f"{len(data.evaluation_images)} to evaluate on ({FLAGS.phase} phase); labeled per batch: "
+        f"{FLAGS.labeled_per_batch} of {FLAGS.batch_size}\n{schedules.describe()}\n{start}, {FLAGS.training_steps} steps in all"
     )
 
 

@@ -41,8 +41,8 @@ def load_mat(data_dir: str, split: str) -> tuple[np.ndarray, np.ndarray]:
         ) from error
     if images.dtype != np.uint8 or images.shape[:3] != (32, 32, 3) or images.shape[3:] != labels.shape:
         raise DataError(
-            f"{path} holds X of {images.dtype} {images.shape} and y of {labels.shape}; uint8 (32, 32, 3, n) and (n, 1) are "
-            "allowed"
+            f"{path} holds X of {images.dtype} {images.shape} and y of {labels.shape}; uint8 (32, 32, 3, n) and (n, 1) "
+            "are allowed"
         )
     if labels.min() < 1 or labels.max() > 10:
         raise DataError(f"{path} holds labels from {labels.min()} to {labels.max()}; 1 to 10 are allowed")

@@ -19,8 +19,8 @@ def open_builder(name: str, data_dir: str | None):
         builder = tfds.builder(name, data_dir=data_dir)
     except Exception as error:
         raise DataError(
-            f"--dataset={name}: TensorFlow Datasets knows no such data set ({_first_line(error)}); 'digits' or a name from "
-            "tensorflow.org/datasets is allowed"
+            f"--dataset={name}: TensorFlow Datasets knows no such data set ({_first_line(error)}); 'digits' or a name "
+            "from tensorflow.org/datasets is allowed"
         ) from error
     features = builder.info.features
     if not {"image", "label"} <= set(features or {}):
@@ -29,8 +29,8 @@ def open_builder(name: str, data_dir: str | None):
         builder.download_and_prepare()
     except Exception as error:
         raise DataError(
-            f"--dataset={name} is not prepared in --data_dir={data_dir or '~/tensorflow_datasets'} and can't be downloaded "
-            f"({_first_line(error)})"
+            f"--dataset={name} is not prepared in --data_dir={data_dir or '~/tensorflow_datasets'} and can't be "
+            f"downloaded ({_first_line(error)})"
         ) from error
     return builder
 

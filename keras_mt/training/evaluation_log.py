@@ -68,8 +68,8 @@ class EvaluationLog(keras.callbacks.Callback):
         self._write_events(row)
         left = (time.monotonic() - self._started) / max(step - self.first_step, 1) * (self.last_step - step)
         print(
-            f"\rstep {step}/{self.last_step}: student {row['student_error']:.2f} %, teacher {row['teacher_error']:.2f} % "
-            f"error; {format_seconds(left)} left".ljust(90),
+            f"\rstep {step}/{self.last_step}: student {row['student_error']:.2f} %, teacher {row['teacher_error']:.2f} "
+            f"% error; {format_seconds(left)} left".ljust(90),
             flush=True,
         )
 

@@ -34,8 +34,8 @@ class RunDirectory:
             for name, value in settings.of_the_experiment().items():
                 if recorded.get(name) != FLAGS[name].serialize():
                     raise UsageError(
-                        f"--run_dir={self.path} holds another experiment: {recorded.get(name) or f'no --{name}'} there, "
-                        f"{FLAGS[name].serialize() or f'--{name}={value}'} here; name another folder"
+                        f"--run_dir={self.path} holds another experiment: {recorded.get(name) or f'no --{name}'} "
+                        f"there, {FLAGS[name].serialize() or f'--{name}={value}'} here; name another folder"
                     )
         elif self.path.exists() and any(self.path.iterdir()):
             raise UsageError(f"--run_dir={self.path} is not empty and no run's folder; name another folder")

@@ -114,8 +114,8 @@ def check() -> None:
         raise UsageError(f"--logit_distance_weight={FLAGS.logit_distance_weight} needs --num_heads=2")
     if FLAGS.method != "supervised" and labeled == "all":
         raise UsageError(
-            f"--method={FLAGS.method} needs unlabeled examples; --labeled_per_batch=all shows labeled ones only, give a "
-            "number or vary"
+            f"--method={FLAGS.method} needs unlabeled examples; --labeled_per_batch=all shows labeled ones only, give "
+            "a number or vary"
         )
 
 
