@@ -212,7 +212,7 @@ class MeanTeacher(keras.Model):
         if self.method != "supervised" and self._consistency_weight is None:
             warnings.warn(
                 f"This trains on the labels alone: method={self.method!r}, but no `MeanTeacherCallback` sets the "
-                "weight of the consistency cost. Pass `callbacks=[keras_mt.MeanTeacherCallback(consistency_weight=...)]`.",
+                "weight of the consistency cost. Pass `callbacks=[MeanTeacherCallback(consistency_weight=...)]`.",
                 stacklevel=2,
             )
         return super().make_train_function(force)
