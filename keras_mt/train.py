@@ -85,8 +85,8 @@ def _describe(data, schedules, step):
     return (
         f"{FLAGS.dataset}: {len(data.labeled)} labeled of {len(data.images)} training examples, "
         f"{len(data.evaluation_images)} to evaluate on ({FLAGS.phase} phase); labeled per batch: "
-        f"{FLAGS.labeled_per_batch} of {FLAGS.batch_size}\n{schedules.describe()}\n{start}, {FLAGS.training_steps} steps "
-        "in all"
+        f"{FLAGS.labeled_per_batch} of {FLAGS.batch_size}\n{schedules.describe()}\n{start}, {FLAGS.training_steps} "
+        "steps in all"
     )
 
 
