@@ -20,7 +20,8 @@ def main() -> None:
 
     data = experiment.load_data()
     model = experiment.build_model(data)
-    step = Checkpoints(run.checkpoints, model, FLAGS.checkpoint_steps, FLAGS.training_steps).restore()
+    intervals = settings.checkpoint_steps(), FLAGS.evaluation_steps, FLAGS.training_steps
+    step = Checkpoints(run.checkpoints, model, *intervals).restore()
     if step == 0:
         raise RunError(f"--run_dir={run.path} holds no checkpoint yet")
     evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)

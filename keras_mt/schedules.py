@@ -70,9 +70,9 @@ class RampUpDown(Schedule):
     """
 
     def __init__(self, maximum: float, rampup_steps: int = 0, rampdown_steps: int = 0, training_steps: int = 0):
-        if rampdown_steps > training_steps:
+        if rampdown_steps and not training_steps:
             raise ValueError(
-                "Argument `rampdown_steps` must not exceed `training_steps`. "
+                "A ramp-down needs the length of the run, `training_steps`. "
                 f"Received: rampdown_steps={rampdown_steps}, training_steps={training_steps}"
             )
         self.maximum = maximum

@@ -25,14 +25,16 @@ def main() -> None:
 
     data = experiment.load_data()
     model = experiment.build_model(data)
-    checkpoints = Checkpoints(run.checkpoints, model, FLAGS.checkpoint_steps, FLAGS.training_steps)
+    checkpoints = Checkpoints(
+        run.checkpoints, model, settings.checkpoint_steps(), FLAGS.evaluation_steps, FLAGS.training_steps
+    )
     step = checkpoints.restore()
     log = EvaluationLog(run.evaluations, run.events, step, FLAGS.training_steps)
 
     schedules = experiment.mean_teacher_callback()
     schedules.set_model(model)
     print(_describe(data, schedules, step), flush=True)
-    callbacks = [schedules, checkpoints, log, ProgressBar(FLAGS.training_steps)]
+    callbacks = [schedules, log, checkpoints, ProgressBar(FLAGS.training_steps)]
     evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)
     for steps, epochs in _epochs(step, FLAGS.evaluation_steps, FLAGS.training_steps):
         model.fit(

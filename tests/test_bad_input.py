@@ -10,7 +10,6 @@ CASES = [
     (["--labeled_per_batch=some"], "--labeled_per_batch=some"),
     (["--labeled_per_batch=21"], "--labeled_per_batch=21"),
     (["--labeled_per_batch=all"], "--labeled_per_batch=all"),
-    (["--rampup_steps=13"], "--rampup_steps=13"),
     (["--logit_distance_weight=0.1"], "--logit_distance_weight=0.1"),
     (["--method=magic"], "method"),
     (["--student_dropout=1.0"], "student_dropout"),

@@ -89,21 +89,24 @@ def test_evaluate_measures_what_the_run_saved(finished):
     np.testing.assert_allclose([student, teacher], [results[n]["error"] for n in ("student", "teacher")], atol=0.006)
 
 
-def test_a_killed_run_continues_to_the_same_weights_and_evaluations(finished, tmp_path):
+# Within an epoch (evaluations at 5 and 10), and where checkpoint and evaluation fall together.
+@pytest.mark.parametrize(("checkpoint_steps", "kill_at"), [(4, 8), (5, 10)])
+def test_a_killed_run_continues_to_the_same_weights_and_evaluations(finished, tmp_path, checkpoint_steps, kill_at):
     run, _ = finished
     cut = tmp_path / "cut"
-    command = [sys.executable, "-m", "keras_mt.train", *TINY, f"--run_dir={cut}"]
+    flags = [*TINY, f"--checkpoint_steps={checkpoint_steps}", f"--run_dir={cut}"]
+    command = [sys.executable, "-m", "keras_mt.train", *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not (cut / "checkpoints" / "step-8.index").exists() and time.monotonic() < deadline:
+    while not (cut / "checkpoints" / f"step-{kill_at}.index").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (cut / "results.json").exists()
-    continued = run_program("train", *TINY, f"--run_dir={cut}")
+    continued = run_program("train", *flags)
     assert continued.returncode == 0, continued.stderr
-    assert re.search(r"continues at step (4|8|12)", continued.stdout)
+    assert re.search(rf"continues at step ({kill_at}|12)", continued.stdout)
     expected, actual = weights_of(run), weights_of(cut)
     assert expected.keys() == actual.keys()
     assert all((expected[name] == actual[name]).all() for name in expected)

@@ -82,3 +82,25 @@ def test_shapes_and_configs_of_the_layers():
 def test_bad_arguments_are_named(arguments):
     with pytest.raises(ValueError, match="Received"):
         WeightNormalizedConv2D(**arguments)
+
+
+def test_the_gradient_of_the_centered_layer_equals_automatic_differentiation():
+    layer = WeightNormalizedConv2D(4, 3)
+    images = tf.random.stateless_normal((5, 8, 8, 2), [1, 2])
+    layer(images)
+    layer.b.assign([0.1, -0.2, 0.3, 0.0])
+    slopes = []
+    for automatic in (False, True):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            if automatic:
+                kernel = layer.v * layer.g / tf.sqrt(tf.reduce_sum(tf.square(layer.v), axis=(0, 1, 2)))
+                plain = tf.nn.conv2d(images, kernel, 1, "SAME")
+                output = plain - tf.reduce_mean(plain, axis=(0, 1, 2)) + layer.b
+            else:
+                output = layer(images, training=True)
+            cost = tf.reduce_sum(tf.sin(output))
+        variables = [images, *(v.value for v in layer.trainable_variables)]
+        slopes.append(tape.gradient(cost, variables))
+    for ours, reference in zip(*slopes, strict=True):
+        np.testing.assert_allclose(ours, reference, rtol=1e-4, atol=1e-4)

@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 _measuring_first_batch = contextvars.ContextVar("measuring_first_batch", default=False)
@@ -31,6 +32,24 @@ def initialize_from_batch(network: keras.Model, batch) -> None:
     """
     with _first_batch():
         network(batch, training=True)
+
+
+@tf.custom_gradient
+def _center(outputs, b):
+    """Returns `(outputs - mean + b, mean)` with the mean of each channel over the batch, in float32.
+
+    The gradient is written by hand, `d - mean(d)` in one pass: automatic differentiation first spreads the gradient of
+    the mean over a tensor of the size of the outputs and then adds it.
+    """
+    axes = list(range(len(outputs.shape) - 1))
+    mean = tf.reduce_mean(tf.cast(outputs, "float32"), axes)
+
+    def gradient(slope, _):
+        total = tf.reduce_sum(tf.cast(slope, "float32"), axes)
+        count = tf.cast(tf.size(slope) // tf.size(total), "float32")
+        return slope - tf.cast(total / count, slope.dtype), total
+
+    return (outputs + tf.cast(b - mean, outputs.dtype), mean), gradient
 
 
 class _WeightNormalized(keras.layers.Layer):
@@ -86,11 +105,10 @@ class _WeightNormalized(keras.layers.Layer):
             scale = self.g / self._norm()
             outputs = self._outputs(inputs, scale)
             if training:
-                mean = ops.mean(ops.cast(outputs, "float32"), axis=tuple(range(len(outputs.shape) - 1)))
+                outputs, mean = _center(outputs, tf.convert_to_tensor(self.b))
                 self._keep(mean, scale)
             else:
-                mean = self._kept_mean(scale)
-            outputs = outputs + ops.cast(self.b - mean, outputs.dtype)
+                outputs = outputs + ops.cast(self.b - self._kept_mean(scale), outputs.dtype)
         return ops.cast(outputs, self.compute_dtype)
 
     def _keep(self, mean, scale):

@@ -19,12 +19,15 @@ class Checkpoints(keras.callbacks.Callback):
         folder: Where checkpoints are kept; the newest three stay.
         model: The compiled model with a built optimizer.
         interval: Steps between checkpoints.
+        evaluation_steps: Steps between evaluations. Where both fall together the checkpoint comes after the evaluation,
+            which would be lost otherwise.
         last_step: A checkpoint is also saved at this step.
     """
 
-    def __init__(self, folder: Path, model: MeanTeacher, interval: int, last_step: int):
+    def __init__(self, folder: Path, model: MeanTeacher, interval: int, evaluation_steps: int, last_step: int):
         super().__init__()
         self.interval = interval
+        self.evaluation_steps = evaluation_steps
         self.last_step = last_step
         self._metrics = [v for metric in model.metrics for v in metric.variables]
         # By position and not by Keras' object graph, which leaves out what Keras does not track as a layer.
@@ -58,8 +61,10 @@ class Checkpoints(keras.callbacks.Callback):
                     flush=True,
                 )
                 continue
-            self._resumed_metrics = [tf.identity(v) for v in self._metrics]
-            return int(path.rsplit("-", 1)[1])
+            step = int(path.rsplit("-", 1)[1])
+            if step % self.evaluation_steps:  # Within an epoch.
+                self._resumed_metrics = [tf.identity(v) for v in self._metrics]
+            return step
         if tried:
             raise RunError(f"none of the checkpoints {', '.join(tried)} can be read; remove them to start anew")
         return 0
@@ -71,6 +76,11 @@ class Checkpoints(keras.callbacks.Callback):
             self._resumed_metrics = None
 
     def on_train_batch_end(self, batch, logs=None):
+        step = int(self.model.batches_seen)
+        if step % self.interval == 0 and step % self.evaluation_steps and step != self.last_step:
+            self._manager.save(checkpoint_number=step)
+
+    def on_epoch_end(self, epoch, logs=None):
         step = int(self.model.batches_seen)
         if step % self.interval == 0 or step == self.last_step:
             self._manager.save(checkpoint_number=step)

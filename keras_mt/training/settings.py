@@ -1,5 +1,7 @@
 """The flags of an experiment, named after the paper's quantities, and the checks between them."""
 
+import sys
+
 from absl import flags
 
 from keras_mt.training.program import UsageError
@@ -54,7 +56,7 @@ def define() -> None:
     whole("rampup_steps", 500, "Length of the sigmoid ramp-up of learning rate and consistency weight.", 0)
     whole("rampdown_steps", 0, "Length of the ramp-down of learning rate and Adam's beta 1 at the end.", 0)
     whole("evaluation_steps", 500, "Steps between evaluations.", 1)
-    whole("checkpoint_steps", 500, "Steps between checkpoints.", 1)
+    whole("checkpoint_steps", None, "Steps between checkpoints; default: those of --evaluation_steps.", 1)
 
     real("max_learning_rate", 0.003, "Learning rate between the ramps.", 0.0, 100.0)
     real("adam_beta_2_during_rampup", 0.99, "Adam's beta 2 during the ramp-up.", 0.0, 0.9999999)
@@ -84,6 +86,11 @@ def labeled_per_batch() -> int | str:
     return _number_or_word("labeled_per_batch", ("vary", "all"))
 
 
+def checkpoint_steps() -> int:
+    """Returns the steps between checkpoints."""
+    return FLAGS.checkpoint_steps or FLAGS.evaluation_steps
+
+
 def _number_or_word(name, words):
     value = getattr(FLAGS, name)
     if value in words:
@@ -106,10 +113,13 @@ def check() -> None:
     if isinstance(labeled, int) and labeled > FLAGS.batch_size:
         raise UsageError(f"--labeled_per_batch={labeled} is above --batch_size={FLAGS.batch_size}")
     for ramp in ("rampup_steps", "rampdown_steps"):
-        allowed = FLAGS.training_steps
-        # The paper's supervised SVHN runs are all ramp-up, so up to the whole length is allowed.
-        if getattr(FLAGS, ramp) > allowed:
-            raise UsageError(f"--{ramp}={getattr(FLAGS, ramp)} is above --training_steps={allowed}")
+        # Not refused: a flagfile of the paper with a small --training_steps is how a run is tried out.
+        if getattr(FLAGS, ramp) > FLAGS.training_steps:
+            print(
+                f"warning: --{ramp}={getattr(FLAGS, ramp)} is above --training_steps={FLAGS.training_steps}: the ramp "
+                "is cut off",
+                file=sys.stderr,
+            )
     if FLAGS.logit_distance_weight and FLAGS.num_heads == 1:
         raise UsageError(f"--logit_distance_weight={FLAGS.logit_distance_weight} needs --num_heads=2")
     if FLAGS.method != "supervised" and labeled == "all":
