@@ -2,6 +2,7 @@
 
 import pytest
 from programs import TINY, run_program
+from svhn_files import write_mat_files
 
 CASES = [
     (["--batch_size=0"], "batch_size"),
@@ -59,4 +60,33 @@ def test_evaluating_a_folder_without_a_run_is_refused(tmp_path):
     process = run_program("evaluate", f"--run_dir={tmp_path}")
     assert process.returncode == 2
     assert "no run" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_missing_or_damaged_data_exit_1_and_leave_no_traceback(tmp_path, damage):
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    write_mat_files(data_dir)
+    path = data_dir / "test_32x32.mat"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:3000])
+    flags = ["--dataset=svhn_cropped", "--num_labels=20", f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
+    process = run_program("train", *TINY, *flags)
+    assert process.returncode == 1, process.stderr
+    assert "test_32x32.mat" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.slow  # TFDS tries for three minutes.
+def test_a_data_set_that_cannot_be_downloaded_is_named(tmp_path):
+    # A proxy that refuses at once stands for a machine without internet.
+    process = run_program(
+        "train", *TINY, "--dataset=cifar10", f"--data_dir={tmp_path / 'none'}", f"--run_dir={tmp_path / 'run'}",
+        https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9",
+    )  # fmt: skip
+    assert process.returncode == 1, process.stderr
+    assert "--dataset=cifar10 is not prepared in --data_dir" in process.stderr
     assert "Traceback" not in process.stderr

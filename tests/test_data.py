@@ -159,3 +159,14 @@ def test_gray_mnist_from_tfds(shared_tfds):
 def test_an_unknown_data_set_is_named(tmp_path):
     with pytest.raises(DataError, match="--dataset=no_such_set"):
         load_dataset("no_such_set", str(tmp_path))
+
+
+def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def offline(self, urls):
+        raise ConnectionError("no route to host\nand more")
+
+    monkeypatch.setattr(tfds.download.DownloadManager, "download", offline)
+    with pytest.raises(DataError, match=r"--dataset=svhn_cropped is not prepared in --data_dir=.*no route to host\)"):
+        load_dataset("svhn_cropped", str(tmp_path))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_mt.data import digits, label_split, svhn_mat, tfds_images
-from keras_mt.data.errors import DataError
+from keras_mt.data.errors import DataRequestError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +56,11 @@ def load_dataset(
         image_size: Height and width of `digits`.
 
     Raises:
-        DataError: If the data can't be had, or don't have what is asked for.
+        DataError: If the data can't be had.
+        DataRequestError: If they don't have what is asked for.
     """
     if num_extra_unlabeled and name != "svhn_cropped":
-        raise DataError(f"--num_extra_unlabeled={num_extra_unlabeled} needs --dataset=svhn_cropped, not {name}")
+        raise DataRequestError(f"--num_extra_unlabeled={num_extra_unlabeled} needs --dataset=svhn_cropped, not {name}")
     source = _Source(name, data_dir, image_size)
     images, labels = source.read("train")
     if phase == "test":
@@ -70,14 +71,16 @@ def load_dataset(
     if phase == "validation":
         held_out = len(labels) // 10 if num_validation is None else num_validation
         if not 0 < held_out < len(labels):
-            raise DataError(f"--num_validation={held_out} must lie between 1 and {len(labels) - 1} on {name}")
+            raise DataRequestError(f"--num_validation={held_out} must lie between 1 and {len(labels) - 1} on {name}")
         training = ~label_split.hold_out_validation(len(labels), held_out, random)
         evaluation_images, evaluation_labels = images[~training], labels[~training]
     if num_labels == "all":
         labeled = np.flatnonzero(training)
     else:
         if num_labels > training.sum():
-            raise DataError(f"--num_labels={num_labels} is more than the {training.sum()} training examples of {name}")
+            raise DataRequestError(
+                f"--num_labels={num_labels} is more than the {training.sum()} training examples of {name}"
+            )
         labeled = label_split.choose_labeled(labels, training, num_labels, source.num_classes, random)
     if phase == "validation":
         labeled = np.searchsorted(np.flatnonzero(training), labeled)
@@ -119,7 +122,7 @@ class _Source:
         else:
             size = len(svhn_mat.load_mat(self.data_dir, "extra")[1])
         if count > size:
-            raise DataError(f"--num_extra_unlabeled={count} is more than the {size} images of split 'extra'")
+            raise DataRequestError(f"--num_extra_unlabeled={count} is more than the {size} images of split 'extra'")
         chosen = np.zeros(size, bool)
         chosen[np.random.RandomState(data_seed).permutation(size)[:count]] = True
         together = np.empty((len(images) + count, *images.shape[1:]), "uint8")

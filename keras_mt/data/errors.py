@@ -1,2 +1,6 @@
 class DataError(Exception):
-    """Data that is missing, damaged or not what an experiment needs. Its text is one sentence for the user."""
+    """Data that are missing or damaged. Its text is one sentence for the user."""
+
+
+class DataRequestError(DataError):
+    """Something was asked of a data set that it doesn't have."""

@@ -6,7 +6,7 @@ the labels. With the images in the order of the original files the splits equal 
 
 import numpy as np
 
-from keras_mt.data.errors import DataError
+from keras_mt.data.errors import DataRequestError
 
 
 def hold_out_validation(num_examples: int, num_validation: int, random: np.random.RandomState) -> np.ndarray:
@@ -33,10 +33,10 @@ def choose_labeled(
         Sorted indices `[num_labels]` into `labels`.
 
     Raises:
-        DataError: If `num_labels` can't be had evenly from the classes.
+        DataRequestError: If `num_labels` can't be had evenly from the classes.
     """
     if num_labels % num_classes:
-        raise DataError(
+        raise DataRequestError(
             f"--num_labels={num_labels} can't be divided evenly over {num_classes} classes; give a multiple of "
             f"{num_classes}"
         )
@@ -45,7 +45,7 @@ def choose_labeled(
     for label in range(num_classes):
         of_class = np.flatnonzero((labels == label) & candidates)
         if len(of_class) < per_class:
-            raise DataError(
+            raise DataRequestError(
                 f"--num_labels={num_labels} asks for {per_class} examples of each class, but class {label} has "
                 f"{len(of_class)}"
             )

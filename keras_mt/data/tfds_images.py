@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_mt.data.errors import DataError
+from keras_mt.data.errors import DataError, DataRequestError
 
 _READ_AT_ONCE = 1000
 
@@ -18,13 +18,15 @@ def open_builder(name: str, data_dir: str | None):
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except Exception as error:
-        raise DataError(
+        raise DataRequestError(
             f"--dataset={name}: TensorFlow Datasets knows no such data set ({_first_line(error)}); 'digits' or a name "
             "from tensorflow.org/datasets is allowed"
         ) from error
     features = builder.info.features
     if not {"image", "label"} <= set(features or {}):
-        raise DataError(f"--dataset={name} has the features {sorted(features or {})}; 'image' and 'label' are needed")
+        raise DataRequestError(
+            f"--dataset={name} has the features {sorted(features or {})}; 'image' and 'label' are needed"
+        )
     try:
         builder.download_and_prepare()
     except Exception as error:
@@ -56,7 +58,7 @@ def read_split(builder, split: str, chosen: np.ndarray | None = None, into: np.n
     """
     name = builder.info.name
     if split not in builder.info.splits:
-        raise DataError(f"--dataset={name} has no split {split!r}; there are {sorted(builder.info.splits)}")
+        raise DataRequestError(f"--dataset={name} has no split {split!r}; there are {sorted(builder.info.splits)}")
     size = builder.info.splits[split].num_examples
     kept = np.ones(size, bool) if chosen is None else chosen
     labels = np.full(int(kept.sum()), -1, "int32")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from keras_mt.data.errors import DataError
+from keras_mt.data.errors import DataError, DataRequestError
 
 
 class UsageError(Exception):
@@ -24,9 +24,9 @@ def run(main: Callable[[], None], argv: list[str] | None = None) -> None:
         if len(rest) > 1:
             raise UsageError(f"unexpected argument {rest[1]!r}; settings are given as --flag=value")
         main()
-    except (flags.Error, UsageError, DataError) as error:
+    except (flags.Error, UsageError, DataRequestError) as error:
         _fail(error, 2)
-    except RunError as error:
+    except (RunError, DataError) as error:
         _fail(error, 1)
     except OSError as error:
         if error.filename is None and error.strerror is None:
