@@ -50,6 +50,7 @@ def print_table(runs: Path) -> None:
 def draw(runs: Path) -> Path:
     from matplotlib.figure import Figure
 
+    from keras_mt.training.curves import label_axes
     from keras_mt.training.evaluation_log import read_rows
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -59,10 +60,7 @@ def draw(runs: Path) -> Path:
         for (row, (run, network)), color in zip(ROWS.items(), COLORS, strict=True):
             rows = read_rows(runs / run / "evaluations.csv")
             axis.plot([r["step"] for r in rows], [r[f"{network}_{quantity}"] for r in rows], color=color, label=row)
-        axis.set(yscale="log", xlabel="optimizer step", ylabel=label)
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:g}")
-        axis.grid(alpha=0.3, which="both")
+        label_axes(axis, label)
     axes[1].legend()
     figure.suptitle("Digits with 50 labels, test split")
     path = runs / "curves.png"

@@ -6,6 +6,17 @@ from pathlib import Path
 COLORS = {"student": "#E69F00", "teacher": "#0072B2"}
 
 
+def label_axes(axis, label: str) -> None:
+    """Gives a plot over optimizer steps its labels and a logarithmic vertical axis that can be read."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set(yscale="log", xlabel="optimizer step", ylabel=label)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.grid(alpha=0.3)
+
+
 def draw_curves(rows: list[dict], path: Path, title: str) -> None:
     """Draws the evaluations of a run as the paper's figure 3 has them.
 
@@ -25,12 +36,7 @@ def draw_curves(rows: list[dict], path: Path, title: str) -> None:
         for network, color in COLORS.items():
             values = [row[f"{network}_{quantity}"] for row in rows]
             axis.plot(steps, values, color=color, label=network, marker="o" if len(steps) < 3 else None)
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:g}")
-        axis.set_xlabel("optimizer step")
-        axis.set_ylabel(label)
-        axis.grid(alpha=0.3, which="both")
+        label_axes(axis, label)
         axis.legend()
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
