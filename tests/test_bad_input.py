@@ -90,3 +90,10 @@ def test_a_data_set_that_cannot_be_downloaded_is_named(tmp_path):
     assert process.returncode == 1, process.stderr
     assert "--dataset=cifar10 is not prepared in --data_dir" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+def test_help_names_every_flag_and_exits_0():
+    process = run_program("train", "--help")
+    assert process.returncode == 0
+    for flag in ("--max_consistency_weight", "--labeled_per_batch", "--run_dir", "--flagfile"):
+        assert flag in process.stdout

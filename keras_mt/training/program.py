@@ -19,6 +19,10 @@ class RunError(Exception):
 def run(main: Callable[[], None], argv: list[str] | None = None) -> None:
     """Parses the flags, runs `main`, and exits."""
     argv = sys.argv if argv is None else argv
+    if {"-h", "--help", "--helpfull"} & set(argv):
+        print(sys.modules["__main__"].__doc__, flags.FLAGS.module_help("keras_mt.training.settings"), sep="\n")
+        print("\n  --flagfile: File of such flags, one a line; those after it on the command line win.")
+        return
     try:
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
