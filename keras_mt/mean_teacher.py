@@ -205,9 +205,6 @@ class MeanTeacher(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def get_compile_config(self):
-        return super().get_compile_config()
-
     def make_train_function(self, force=False):
         if self.method != "supervised" and self._consistency_weight is None:
             warnings.warn(
