@@ -21,10 +21,11 @@ from keras_mt.training.settings import FLAGS
 def main() -> None:
     settings.check()
     run = RunDirectory(FLAGS.run_dir)
-    run.claim()
+    run.check()
 
     data = experiment.load_data()
     model = experiment.build_model(data)
+    run.create()
     checkpoints = Checkpoints(
         run.checkpoints, model, settings.checkpoint_steps(), FLAGS.evaluation_steps, FLAGS.training_steps
     )

@@ -30,6 +30,7 @@ def test_a_usage_error_exits_2_with_one_sentence(tmp_path, flags, culprit):
     (sentence,) = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
     assert culprit in sentence
     assert "Traceback" not in process.stderr
+    assert not (tmp_path / "run").exists()  # Or the corrected command would be another experiment.
 
 
 def test_a_missing_run_dir_is_named(tmp_path):

@@ -23,8 +23,8 @@ class RunDirectory:
         self.exported_teacher = self.path / "exported_teacher"
         self.results = self.path / "results.json"
 
-    def claim(self) -> None:
-        """Makes the folder this experiment's, or checks that it is.
+    def check(self) -> None:
+        """Checks that the folder is this experiment's, empty or not there yet.
 
         Raises:
             UsageError: If the folder holds something else.
@@ -39,7 +39,10 @@ class RunDirectory:
                     )
         elif self.path.exists() and any(self.path.iterdir()):
             raise UsageError(f"--run_dir={self.path} is not empty and no run's folder; name another folder")
-        else:
+
+    def create(self) -> None:
+        """Makes the folder this experiment's. Called late: a mistyped flag leaves nothing behind."""
+        if not self.flagfile.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             lines = [FLAGS[name].serialize() for name in settings.names() if name != "run_dir"]
             command = f"python -m keras_mt.train --flagfile={self.flagfile} --run_dir=..."
