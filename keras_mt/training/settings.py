@@ -4,10 +4,12 @@ import sys
 
 from absl import flags
 
+from keras_mt.architectures import ARCHITECTURES
+from keras_mt.mean_teacher import METHODS
 from keras_mt.training.program import UsageError
+from keras_mt.twin import TEACHER_STATISTICS
 
 FLAGS = flags.FLAGS
-METHODS = ("mean_teacher", "pi", "supervised")
 # Where a run is kept and where its data lie do not make it another experiment.
 NOT_OF_THE_EXPERIMENT = ("run_dir", "data_dir", "cache_dir", "checkpoint_steps")
 
@@ -35,7 +37,7 @@ def define() -> None:
 
     whole("seed", 0, "Seed of initial weights, batches and noise.", 0, 2**31 - 1)
     flags.DEFINE_enum("method", "mean_teacher", METHODS, "What the consistency target is.")
-    flags.DEFINE_enum("architecture", "convnet13", ["convnet13"], "The network.")
+    flags.DEFINE_enum("architecture", "convnet13", list(ARCHITECTURES), "The network.")
     real("width", 1.0, "Multiplies the network's channel counts; 1.0 is the paper's.", 0.01, 16.0)
     whole("num_heads", 1, "1, or 2 for a head of its own for the consistency cost.", 1, 2)
     flags.DEFINE_enum(
@@ -45,7 +47,7 @@ def define() -> None:
     flags.DEFINE_enum(
         "teacher_statistics",
         "own",
-        ["own", "ema", "copy"],
+        TEACHER_STATISTICS,
         "The teacher's running statistics: own passes, or the student's.",
     )
     flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16", "float16"], "Of the network's inner layers.")
