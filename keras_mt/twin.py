@@ -82,8 +82,19 @@ def move_average(pairs, decay) -> None:
 
 
 def _statistics(network):
-    """What no optimizer trains: running means and variances (and weights of frozen layers, which stand still)."""
-    return [w for w in network.weights if not w.trainable and w.dtype.startswith(("float", "bfloat"))]
+    """Running means and variances: what no optimizer trains, except in frozen layers, where nothing moves."""
+    frozen = {id(w) for layer in _layers_of(network) if not layer.trainable for w in layer.weights}
+    return [
+        w
+        for w in network.weights
+        if not w.trainable and id(w) not in frozen and w.dtype.startswith(("float", "bfloat"))
+    ]
+
+
+def _layers_of(network):
+    for layer in getattr(network, "layers", ()):
+        yield layer
+        yield from _layers_of(layer)
 
 
 def remember_statistics(teacher: keras.Model) -> list[tf.Tensor]:

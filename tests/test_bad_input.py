@@ -75,6 +75,7 @@ def test_missing_or_damaged_data_exit_1_and_leave_no_traceback(tmp_path, damage)
     else:
         path.write_bytes(path.read_bytes()[:3000])
     flags = ["--dataset=svhn_cropped", "--num_labels=20", f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
+    flags += [f"--cache_dir={tmp_path / 'cache'}"]
     process = run_program("train", *TINY, *flags)
     assert process.returncode == 1, process.stderr
     assert "test_32x32.mat" in process.stderr

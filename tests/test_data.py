@@ -142,16 +142,16 @@ def test_what_the_data_do_not_have_is_named(arguments, message):
         load_dataset("digits", **arguments)
 
 
-def test_cifar10_from_tfds(shared_tfds):
-    data = load_dataset("cifar10", shared_tfds, num_labels=4000)
+def test_cifar10_from_tfds(shared_tfds, tmp_path):
+    data = load_dataset("cifar10", shared_tfds, cache_dir=tmp_path, num_labels=4000)
     assert data.images.shape == (50_000, 32, 32, 3)
     assert data.evaluation_images.shape == (10_000, 32, 32, 3)
     assert (np.bincount(data.labels[data.labeled]) == 400).all()
     assert data.class_names[0] == "airplane"
 
 
-def test_gray_mnist_from_tfds(shared_tfds):
-    data = load_dataset("mnist", shared_tfds, num_labels=100)
+def test_gray_mnist_from_tfds(shared_tfds, tmp_path):
+    data = load_dataset("mnist", shared_tfds, cache_dir=tmp_path, num_labels=100)
     assert data.images.shape == (8000, 28, 28, 1)
     assert len(data.evaluation_images) == 2000
 

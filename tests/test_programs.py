@@ -124,6 +124,7 @@ def test_the_svhn_extra_experiment_runs_end_to_end(tmp_path, monkeypatch, source
         prepare_tfds(files, data_dir, monkeypatch)
     flags = ["--width=0.0625", "--training_steps=2", "--rampup_steps=1", "--rampdown_steps=1", "--evaluation_steps=2"]
     flags += ["--num_labels=20", "--num_extra_unlabeled=40"]  # The files hold 60 + 50 images.
+    flags += [f"--cache_dir={tmp_path / 'cache'}"]
     run = tmp_path / "run"
     process = run_program(
         "train", "--flagfile=flags/svhn_500_extra.cfg", *flags, f"--data_dir={data_dir}", f"--run_dir={run}"

@@ -8,6 +8,8 @@ permutation of which any place can be computed alone (`RandomIndexShuffle`; O(1)
 import numpy as np
 import tensorflow as tf
 
+from keras_mt.data.image_memory import shared_tensor, without_copies
+
 _LABELED_STREAM, _UNLABELED_STREAM = 0, 1
 
 
@@ -69,8 +71,9 @@ def training_batches(
     shown[labeled] = labels[labeled]
     from_labeled = {"vary": 0, "all": batch_size}.get(labeled_per_batch, labeled_per_batch)
     hides_the_rest = labeled_per_batch != "vary"
+    images = shared_tensor(images)
     with tf.device("cpu"):
-        images, shown = tf.convert_to_tensor(images), tf.convert_to_tensor(shown)
+        shown = tf.convert_to_tensor(shown)
         labeled = tf.convert_to_tensor(labeled, "int64")
         everything = tf.range(len(labels), dtype="int64")
 
@@ -82,9 +85,10 @@ def training_batches(
         return tf.gather(images, index), batch_labels
 
     steps = tf.data.Dataset.counter(start=first_step)
-    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
+    return without_copies(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))
 
 
 def evaluation_batches(images: np.ndarray, labels: np.ndarray, batch_size: int = 500) -> tf.data.Dataset:
     """Returns all examples once, in order, in large batches `(images, labels)`."""
-    return tf.data.Dataset.from_tensor_slices((images, labels.astype("int32"))).batch(batch_size).prefetch(2)
+    examples = tf.data.Dataset.from_tensor_slices((shared_tensor(images), labels.astype("int32")))
+    return without_copies(examples.batch(batch_size).prefetch(2))

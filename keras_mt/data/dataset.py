@@ -1,11 +1,14 @@
 """One data set of an experiment: training images with few labels, and the images it is evaluated on."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 
-from keras_mt.data import digits, label_split, svhn_mat, tfds_images
+from keras_mt.data import decoded_cache, digits, label_split, svhn_mat, tfds_images
 from keras_mt.data.errors import DataRequestError
+from keras_mt.data.image_memory import empty_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +38,14 @@ def load_dataset(
     name: str,
     data_dir: str | None = None,
     *,
+    cache_dir: str = "~/.cache/keras_mt",
     num_labels: int | str = "all",
     num_extra_unlabeled: int = 0,
     phase: str = "test",
     num_validation: int | None = None,
     data_seed: int = 0,
     image_size: int = 16,
+    report: Callable[[str], None] = lambda text: None,
 ) -> Dataset:
     """Loads a data set and chooses its labels.
 
@@ -48,12 +53,14 @@ def load_dataset(
         name: `"digits"`; `"svhn_cropped"`, from the original .mat files where `data_dir` holds them; or any image
             classification set of TensorFlow Datasets.
         data_dir: Folder of the .mat files or of TensorFlow Datasets.
+        cache_dir: Folder where decoded images are kept, as many bytes as they have numbers.
         num_labels: Number of labels, spread evenly over the classes, or `"all"`.
         num_extra_unlabeled: Number of images of the split `extra` added without their labels.
         phase: `"test"`, or `"validation"`: evaluates on a part of the training images that is held out.
         num_validation: How many are held out; a tenth by default.
         data_seed: Names the split: what is held out, and which examples are labeled.
         image_size: Height and width of `digits`.
+        report: Is told what takes time, for example `print`; a text that ends in a carriage return is progress.
 
     Raises:
         DataError: If the data can't be had.
@@ -61,7 +68,7 @@ def load_dataset(
     """
     if num_extra_unlabeled and name != "svhn_cropped":
         raise DataRequestError(f"--num_extra_unlabeled={num_extra_unlabeled} needs --dataset=svhn_cropped, not {name}")
-    source = _Source(name, data_dir, image_size)
+    source = _Source(name, data_dir, cache_dir, image_size, report)
     images, labels = source.read("train")
     if phase == "test":
         evaluation_images, evaluation_labels = source.read("test")
@@ -93,8 +100,8 @@ def load_dataset(
 class _Source:
     """Reads the splits of a data set from wherever it is."""
 
-    def __init__(self, name, data_dir, image_size):
-        self.data_dir = data_dir
+    def __init__(self, name, data_dir, cache_dir, image_size, report):
+        self.name, self.data_dir, self.cache_dir, self.report = name, data_dir, cache_dir, report
         self.builder = self.splits = None
         self.class_names = tuple(str(digit) for digit in range(10))
         if name == "digits":
@@ -104,28 +111,37 @@ class _Source:
             self.class_names = tuple(self.builder.info.features["label"].names)
         self.num_classes = len(self.class_names)
 
-    def read(self, split, chosen=None, into=None):
+    def read(self, split, choose=None, into=None):
         if self.splits:
             return self.splits[split]
         if self.builder:
-            return tfds_images.read_split(self.builder, split, chosen, into)
-        images, labels = svhn_mat.load_mat(self.data_dir, split)
-        if chosen is None:
-            return images, labels
-        into[:] = images[chosen]
-        return into, labels[chosen]
+            fingerprint = tfds_images.fingerprint(self.builder, split)
+            decode = functools.partial(tfds_images.read_images, self.builder, split)
+        else:
+            path = svhn_mat.mat_path(self.data_dir, split)
+            fingerprint = repr((str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns))
+            decode = functools.partial(svhn_mat.read_mat, path)
+        return decoded_cache.read_split(
+            self.cache_dir,
+            f"{self.name}/{split}",
+            fingerprint,
+            decode,
+            choose=choose,
+            into=into,
+            report=self.report,
+        )
 
     def append_extra(self, images, labels, count, data_seed):
         """Adds `count` random images of the split `extra`, which keep no label."""
-        if self.builder:
-            size = self.builder.info.splits["extra"].num_examples
-        else:
-            size = len(svhn_mat.load_mat(self.data_dir, "extra")[1])
-        if count > size:
-            raise DataRequestError(f"--num_extra_unlabeled={count} is more than the {size} images of split 'extra'")
-        chosen = np.zeros(size, bool)
-        chosen[np.random.RandomState(data_seed).permutation(size)[:count]] = True
-        together = np.empty((len(images) + count, *images.shape[1:]), "uint8")
+
+        def choose(size):
+            if count > size:
+                raise DataRequestError(f"--num_extra_unlabeled={count} is more than the {size} images of split 'extra'")
+            chosen = np.zeros(size, bool)
+            chosen[np.random.RandomState(data_seed).permutation(size)[:count]] = True
+            return chosen
+
+        together = empty_images((len(images) + count, *images.shape[1:]))
         together[: len(images)] = images
-        self.read("extra", chosen, together[len(images) :])
+        self.read("extra", choose, together[len(images) :])
         return together, np.concatenate([labels, np.full(count, -1, "int32")])

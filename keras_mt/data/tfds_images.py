@@ -1,4 +1,6 @@
-"""Image classification sets of TensorFlow Datasets, held once in memory as uint8."""
+"""Image classification sets of TensorFlow Datasets."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -41,42 +43,47 @@ def _first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def read_split(builder, split: str, chosen: np.ndarray | None = None, into: np.ndarray | None = None):
-    """Reads a split, or the chosen part of it.
+def fingerprint(builder, split: str) -> str:
+    """Returns what the decoded images of a split depend on: its files, their sizes and dates.
+
+    Raises:
+        DataError: If the split is unknown or its files are missing.
+    """
+    import tensorflow as tf
+
+    name = builder.info.name
+    if split not in builder.info.splits:
+        raise DataRequestError(f"--dataset={name} has no split {split!r}; there are {sorted(builder.info.splits)}")
+    try:
+        files = [(str(path), tf.io.gfile.stat(str(path))) for path in builder.info.splits[split].filepaths]
+    except tf.errors.OpError as error:
+        raise DataError(f"--dataset={name}: split {split!r} is incomplete ({_first_line(error)})") from error
+    return repr([(path, stat.length, stat.mtime_nsec) for path, stat in files])
+
+
+def read_images(builder, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields a split block by block, in the order of its files.
 
     Args:
         builder: What `open_builder` returned.
         split: Name of the split.
-        chosen: Mask over the examples of the split of those that are kept; all by default.
-        into: uint8 `[n, height, width, channels]` to write the images to; a new array by default.
 
-    Returns:
+    Yields:
         Images uint8 `[n, height, width, channels]` and labels int32 `[n]`.
 
     Raises:
-        DataError: If the split is unknown or damaged, or its images differ in size.
+        DataError: If the split is damaged, or its images differ in size.
     """
     name = builder.info.name
-    if split not in builder.info.splits:
-        raise DataRequestError(f"--dataset={name} has no split {split!r}; there are {sorted(builder.info.splits)}")
-    size = builder.info.splits[split].num_examples
-    kept = np.ones(size, bool) if chosen is None else chosen
-    labels = np.full(int(kept.sum()), -1, "int32")
-    position = written = 0
+    size, count = builder.info.splits[split].num_examples, 0
     try:
         for batch in builder.as_dataset(split=split, shuffle_files=False).batch(_READ_AT_ONCE).prefetch(2):
-            images, mask = batch["image"].numpy(), kept[position : position + len(batch["image"])]
-            if into is None:
-                into = np.empty((len(labels), *images.shape[1:]), "uint8")
-            count = int(mask.sum())
-            into[written : written + count] = images[mask]
-            labels[written : written + count] = batch["label"].numpy()[mask]
-            position, written = position + len(images), written + count
+            count += len(batch["label"])
+            yield batch["image"].numpy(), batch["label"].numpy().astype("int32")
     except Exception as error:
         raise DataError(
             f"--dataset={name}: split {split!r} in {builder.data_dir} can't be read as images of one size "
             f"({_first_line(error)})"
         ) from error
-    if position != size:
-        raise DataError(f"--dataset={name}: split {split!r} in {builder.data_dir} holds {position} of {size} examples")
-    return into, labels
+    if count != size:
+        raise DataError(f"--dataset={name}: split {split!r} in {builder.data_dir} holds {count} of {size} examples")

@@ -41,7 +41,9 @@ def fit_zca(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def cached_zca(images: np.ndarray, cache_dir: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """`fit_zca`, or what an earlier call left in `cache_dir` for the very same images."""
-    name = hashlib.sha256(repr(images.shape).encode() + images.tobytes()).hexdigest()[:32]
+    content = hashlib.sha256(repr(images.shape).encode())
+    content.update(np.ascontiguousarray(images))
+    name = content.hexdigest()[:32]
     path = Path(cache_dir) / f"zca-{name}.npz"
     if path.exists():
         try:

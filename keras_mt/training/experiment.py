@@ -11,6 +11,7 @@ from keras_mt.data import Dataset, load_dataset, training_batches
 from keras_mt.data.whitening import cached_zca
 from keras_mt.training import settings
 from keras_mt.training.program import UsageError
+from keras_mt.training.progress import report
 from keras_mt.training.settings import FLAGS
 
 _DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -21,12 +22,14 @@ def load_data() -> Dataset:
     return load_dataset(
         FLAGS.dataset,
         FLAGS.data_dir,
+        cache_dir=FLAGS.cache_dir,
         num_labels=settings.labels_wanted(),
         num_extra_unlabeled=FLAGS.num_extra_unlabeled,
         phase=FLAGS.phase,
         num_validation=FLAGS.num_validation,
         data_seed=FLAGS.data_seed,
         image_size=int(FLAGS.image_size),
+        report=report,
     )
 
 
@@ -62,7 +65,7 @@ def build_model(data: Dataset) -> keras_mt.MeanTeacher:
         teacher_statistics=FLAGS.teacher_statistics,
         seed=FLAGS.seed,
     )
-    model.compile(optimizer=_optimizer())
+    model.compile(optimizer=_optimizer(), jit_compile=settings.jit_compile())
     model.optimizer.build(model.trainable_variables)
     return model
 

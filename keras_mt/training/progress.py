@@ -6,8 +6,16 @@ import keras
 from keras_mt.training.evaluation_log import format_seconds
 
 
+def report(text: str) -> None:
+    """Prints a line; one that ends in a carriage return is progress, and shown on a terminal only."""
+    if not text.endswith("\r"):
+        print(text.ljust(90), flush=True)
+    elif sys.stdout.isatty():
+        print("\r" + text[:-1].ljust(90), end="\r", flush=True)
+
+
 class ProgressBar(keras.callbacks.Callback):
-    """A bar over the whole run with the time left; only on a terminal, where it overwrites itself.
+    """Says when the first step is done; on a terminal also a bar over the whole run with the time left.
 
     Args:
         last_step: Length of the run in steps.
@@ -18,9 +26,13 @@ class ProgressBar(keras.callbacks.Callback):
         self.last_step = last_step
         self._shown = self._started = time.monotonic()
         self._first_step = None
+        self._said = False
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
+        if not self._said:
+            self._said = True
+            report(f"first step done after {now - self._started:.1f} s")
         if now - self._shown < 0.5 or not sys.stdout.isatty():
             return
         self._shown = now

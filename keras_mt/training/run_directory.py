@@ -55,8 +55,8 @@ class RunDirectory:
         for line in flags:
             name = line[2:].split("=")[0]
             recorded[name if name in FLAGS else name.removeprefix("no")] = line
-        # A flag without a value is not written.
-        return {name: recorded.get(name, "") for name in settings.names()}
+        # A flag without a value is not written, and one that came with a later version had its default.
+        return {name: recorded.get(name, settings.default_of(name)) for name in settings.names()}
 
     def write_results(self, results: dict) -> None:
         """Writes results.json."""

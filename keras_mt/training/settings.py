@@ -1,5 +1,6 @@
 """The flags of an experiment, named after the paper's quantities, and the checks between them."""
 
+import copy
 import sys
 
 from absl import flags
@@ -25,7 +26,7 @@ def define() -> None:
     )
     text("dataset", "digits", "digits (installed with scikit-learn), svhn_cropped, cifar10 or any TFDS image data set.")
     text("data_dir", None, "Folder of TensorFlow Datasets, or of SVHN's original .mat files.")
-    text("cache_dir", "~/.cache/keras_mt", "Folder for what is computed once for a data set (ZCA).")
+    text("cache_dir", "~/.cache/keras_mt", "Folder for what is made once of a data set: decoded images, ZCA.")
     text("num_labels", "all", "Number of labeled training examples, the same of each class; or all.")
     whole("num_extra_unlabeled", 0, "Images of SVHN's split extra added without labels.", lower_bound=0)
     whole("data_seed", 0, "Names the split: which examples are labeled or held out.", 0, 2**31 - 1)
@@ -51,6 +52,9 @@ def define() -> None:
         "The teacher's running statistics: own passes, or the student's.",
     )
     flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16", "float16"], "Of the network's inner layers.")
+    flags.DEFINE_enum(
+        "jit_compile", "auto", ["auto", "true", "false"], "Whether XLA compiles the step; auto: on GPUs, not on CPUs."
+    )
 
     whole("batch_size", 100, "Examples per batch, labeled and unlabeled.", 1)
     text("labeled_per_batch", "all", "Labeled examples per batch; vary: as drawn from all examples; all: labeled only.")
@@ -91,6 +95,11 @@ def labeled_per_batch() -> int | str:
 def checkpoint_steps() -> int:
     """Returns the steps between checkpoints."""
     return FLAGS.checkpoint_steps or FLAGS.evaluation_steps
+
+
+def jit_compile() -> bool | str:
+    """Returns --jit_compile as `keras.Model.compile` takes it."""
+    return {"auto": "auto", "true": True, "false": False}[FLAGS.jit_compile]
 
 
 def _number_or_word(name, words):
@@ -134,6 +143,13 @@ def check() -> None:
 def of_the_experiment() -> dict:
     """Returns name and value of each flag that makes the experiment what it is."""
     return {name: getattr(FLAGS, name) for name in names() if name not in NOT_OF_THE_EXPERIMENT}
+
+
+def default_of(name: str) -> str:
+    """Returns a flag's default as a flagfile has it, `--name=value`; empty for no value."""
+    flag = copy.deepcopy(FLAGS[name])
+    flag.unparse()
+    return flag.serialize()
 
 
 def names() -> list[str]:

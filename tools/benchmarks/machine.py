@@ -1,0 +1,58 @@
+"""What is measured on, and how much of it."""
+
+import dataclasses
+import importlib.metadata
+import os
+import resource
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Size of a benchmark.
+
+    Attributes:
+        width: Of the ConvNet; 1.0 is the paper's.
+        batch_size: Examples per step.
+        repetitions: Of everything that is compared.
+        examples: SVHN's training images.
+        examples_with_extra: Those and the split extra.
+        matrix: Height and width of the matrix product that stands for the machine's peak.
+        evaluated: Images of an evaluation.
+    """
+
+    width: float
+    batch_size: int
+    repetitions: int
+    examples: int
+    examples_with_extra: int
+    matrix: int
+    evaluated: int
+
+
+FULL = Size(1.0, 100, 9, 73_257, 604_388, 4096, 500)
+QUICK = Size(1 / 16, 10, 2, 600, 1_600, 128, 20)
+
+
+def describe() -> str:
+    """Returns processor, number of cores and memory."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores, {memory:.0f} GiB"
+
+
+def versions() -> str:
+    """Returns the versions of the frameworks that are installed."""
+    found = []
+    for package in ("tensorflow", "keras", "torch"):
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def peak_memory(of: int = resource.RUSAGE_SELF) -> int:
+    """Returns the peak resident memory of this process, or of its largest child, in bytes."""
+    return resource.getrusage(of).ru_maxrss * 1024

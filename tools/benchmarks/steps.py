@@ -1,0 +1,153 @@
+"""Training steps of the same network, and what they are made of."""
+
+import contextlib
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_mt
+from benchmarks import pipeline, torch_worker
+from benchmarks.machine import Size
+from benchmarks.timing import ratio
+from keras_mt import schedules, twin
+from keras_mt.architectures import convnet13
+
+_WEIGHT = schedules.RampUpDown(1.0, 40_000)
+_DECAY = schedules.EMADecay(0.99, 0.999, 40_000)
+_PASSES = {"mean_teacher": 4, "supervised": 3}  # In forward passes: a backward one costs two.
+
+
+class Steps(contextlib.ExitStack):
+    """The actions to compare, and the figures that follow from their times.
+
+    Args:
+        size: How large.
+        with_torch: Whether PyTorch takes part.
+    """
+
+    def __init__(self, size: Size, with_torch: bool):
+        super().__init__()
+        self.size = size
+        data = _random_batches(size)
+        float32 = _mean_teacher(size)
+        self.actions = {
+            "mean_teacher": _training_step(float32, data),
+            "supervised": _training_step(_supervised(size), data),
+            "mean_teacher_bfloat16": _training_step(_mean_teacher(size, "mixed_bfloat16"), data),
+            "supervised_bfloat16": _training_step(_supervised(size, "mixed_bfloat16"), data),
+            "mean_teacher_xla": _training_step(_mean_teacher(size, jit_compile=True), data),
+            "average_and_ramps": _average_alone(float32),
+            "evaluation": _evaluation(float32, size.evaluated),
+            "matrix_product": _matrix_product(size.matrix),
+        }
+        examples = {"73257": size.examples, "604388": size.examples_with_extra}
+        for name, count in examples.items():
+            self.actions[f"mean_teacher_{name}"] = _training_step(
+                _mean_teacher(size), pipeline.batches(count, size.batch_size)
+            )
+        if with_torch:
+            worker = self.enter_context(torch_worker.TorchWorker(size.width, size.batch_size))
+            for name in ("mean_teacher", "supervised", "mean_teacher_bfloat16"):
+                self.actions[f"torch_{name}"] = worker.step_of(name)
+        self._forward_operations = _forward_operations(float32.student) * size.batch_size
+
+    def figures(self, seconds: dict[str, list[float]]) -> dict[str, float]:
+        """Returns the figures by their names in the JSON file."""
+        figures = {
+            "mean_teacher_over_supervised": ratio(seconds, "mean_teacher", "supervised"),
+            "mean_teacher_over_supervised_bfloat16": ratio(seconds, "mean_teacher_bfloat16", "supervised_bfloat16"),
+            "ema_share_of_step": ratio(seconds, "average_and_ramps", "mean_teacher"),
+            "bfloat16_speedup": ratio(seconds, "mean_teacher", "mean_teacher_bfloat16"),
+            "xla_speedup": ratio(seconds, "mean_teacher", "mean_teacher_xla"),
+            "step_time_604388_over_73257": ratio(seconds, "mean_teacher_604388", "mean_teacher_73257"),
+            "evaluation_images_per_second": self.size.evaluated / float(np.median(seconds["evaluation"])),
+        }
+        if "torch_mean_teacher" in seconds:
+            figures |= {
+                "torch_over_keras": ratio(seconds, "torch_mean_teacher", "mean_teacher"),
+                "torch_over_keras_supervised": ratio(seconds, "torch_supervised", "supervised"),
+                "torch_over_keras_bfloat16": ratio(seconds, "torch_mean_teacher_bfloat16", "mean_teacher_bfloat16"),
+            }
+        operations = {name: passes * self._forward_operations for name, passes in _PASSES.items()}
+        peak = 2 * self.size.matrix**3 / float(np.median(seconds["matrix_product"]))
+        figures["floating_point_operations_per_step"] = operations["mean_teacher"]
+        figures["matmul_operations_per_second"] = peak
+        for name, count in operations.items():
+            figures[f"{name}_operations_per_second"] = count / float(np.median(seconds[name]))
+        figures["share_of_matmul_peak"] = figures["mean_teacher_operations_per_second"] / peak
+        return figures
+
+
+def _random_batches(size):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (size.batch_size, 32, 32, 3)).astype("uint8")
+    labels = np.where(np.arange(size.batch_size) % 2, np.arange(size.batch_size) % 10, -1).astype("int32")
+    return tf.data.Dataset.from_tensors((images, labels)).repeat()
+
+
+def _network(size, dtype):
+    standardize = keras_mt.layers.ImageStandardization(dtype="float32")
+    return convnet13((32, 32, 3), 10, width=size.width, preprocessing=(standardize,), dtype=dtype)
+
+
+def _optimizer():
+    return keras_mt.optimizers.ScheduledAdam(schedules.RampUpDown(0.003, 40_000))
+
+
+def _mean_teacher(size, dtype="float32", jit_compile=False):
+    model = keras_mt.MeanTeacher(_network(size, dtype))
+    model.compile(_optimizer(), jit_compile=jit_compile)
+    return model
+
+
+def _supervised(size, dtype="float32"):
+    model = _network(size, dtype)
+    model.compile(_optimizer(), loss=keras_mt.costs.ClassificationCost(), jit_compile=False)
+    return model
+
+
+def _training_step(model: keras.Model, data: tf.data.Dataset) -> Callable[[], float]:
+    """Returns a function that does one step and waits for it, built as `fit` builds its own."""
+    callbacks = []
+    if isinstance(model, keras_mt.MeanTeacher):
+        callbacks = [keras_mt.MeanTeacherCallback(1.0, 40_000, 0.999, 0.99, verbose=False)]
+    model.fit(data, steps_per_epoch=1, verbose=0, callbacks=callbacks, shuffle=False)
+    iterator = iter(data)
+    return lambda: float(model.train_function(iterator)["loss"])
+
+
+def _average_alone(model):
+    """Returns a function that does what a step adds to its passes: ramps and average."""
+    step = tf.Variable(0, dtype="int64")
+
+    @tf.function
+    def average():
+        twin.move_average(twin.averaged_pairs(model.student, model.teacher), _DECAY(step))
+        step.assign_add(1)
+        return _WEIGHT(step)
+
+    return lambda: float(average())
+
+
+def _evaluation(model, count):
+    images = np.zeros((count, 32, 32, 3), "uint8")
+    data = keras_mt.data.batches.evaluation_batches(images, np.arange(count) % 10)
+    return lambda: model.evaluate(data, verbose=0)
+
+
+def _matrix_product(size):
+    left, right = tf.random.normal((size, size)), tf.random.normal((size, size))
+    product = tf.function(lambda: tf.matmul(left, right))
+    return lambda: float(product()[0, 0])
+
+
+def _forward_operations(network):
+    """Multiplications and additions of one image's forward pass through the convolutions, from their shapes."""
+    total = 0
+    for layer in network.layers:
+        if isinstance(layer, keras_mt.layers.WeightNormalizedConv2D):
+            _, height, width, channels = layer.output.shape
+            total += 2 * height * width * channels * int(np.prod(layer.v.shape[:3]))
+    return total

@@ -1,0 +1,33 @@
+"""Repetitions in turn, medians and their spread."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+
+def interleaved(actions: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+    """Runs all actions in turn, `repetitions` times after a first time that is not counted; returns seconds."""
+    for action in actions.values():
+        action()
+    seconds = {name: [] for name in actions}
+    for _ in range(repetitions):
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+class Figures(dict):
+    """Names and values of what was measured."""
+
+    @staticmethod
+    def spreads(seconds: dict[str, list[float]]) -> dict[str, tuple[float, float, float]]:
+        """Returns median and limits of the middle half of each action's times."""
+        return {name: tuple(np.percentile(values, [50, 25, 75])) for name, values in seconds.items()}
+
+
+def ratio(seconds: dict[str, list[float]], above: str, below: str) -> float:
+    """Returns the median over repetitions of the ratio of two actions that ran next to each other."""
+    return float(np.median(np.divide(seconds[above], seconds[below])))
