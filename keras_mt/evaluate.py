@@ -4,7 +4,6 @@ from pathlib import Path
 
 from keras_mt.data.batches import evaluation_batches
 from keras_mt.training import experiment, program, settings
-from keras_mt.training.checkpoints import Checkpoints
 from keras_mt.training.program import RunError, UsageError
 from keras_mt.training.run_directory import RunDirectory
 from keras_mt.training.settings import FLAGS
@@ -20,8 +19,7 @@ def main() -> None:
 
     data = experiment.load_data()
     model = experiment.build_model(data)
-    intervals = settings.checkpoint_steps(), FLAGS.evaluation_steps, FLAGS.training_steps
-    step = Checkpoints(run.checkpoints, model, *intervals).restore()
+    step = experiment.checkpoints(run.checkpoints, model).restore()
     if step == 0:
         raise RunError(f"--run_dir={run.path} holds no checkpoint yet")
     evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)

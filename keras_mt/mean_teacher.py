@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_mt import costs, metrics, schedules, twin
+from keras_mt import costs, input_checks, metrics, schedules, twin
 from keras_mt.noise import noise_variables, set_noise
 
 METHODS = ("mean_teacher", "pi", "supervised")
@@ -200,6 +200,14 @@ class MeanTeacher(keras.Model):
             weighted_metrics=weighted_metrics,
             **kwargs,
         )
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """As `keras.Model.fit`; arrays are checked first (see `input_checks.check_examples`)."""
+        outputs = getattr(self.student, "outputs", None)
+        num_classes = twin.heads(outputs)[0].shape[-1] if outputs else None
+        if num_classes and num_classes > 1:
+            input_checks.check_examples(x, y, num_classes)
+        return super().fit(x, y, *args, **kwargs)
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

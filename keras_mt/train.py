@@ -11,10 +11,10 @@ import tensorflow as tf
 import keras_mt
 from keras_mt.data.batches import evaluation_batches
 from keras_mt.training import curves, experiment, export, program, settings
-from keras_mt.training.checkpoints import Checkpoints
 from keras_mt.training.evaluation_log import EvaluationLog
 from keras_mt.training.progress import ProgressBar
 from keras_mt.training.run_directory import RunDirectory
+from keras_mt.training.safeguards import Interruption, LossWatch
 from keras_mt.training.settings import FLAGS
 
 
@@ -22,22 +22,30 @@ def main() -> None:
     settings.check()
     run = RunDirectory(FLAGS.run_dir)
     run.check()
+    if run.flagfile.exists():
+        run.claim()
 
     data = experiment.load_data()
     model = experiment.build_model(data)
     run.create()
-    checkpoints = Checkpoints(
-        run.checkpoints, model, settings.checkpoint_steps(), FLAGS.evaluation_steps, FLAGS.training_steps
-    )
+    last_step = FLAGS.training_steps
+    checkpoints = experiment.checkpoints(run.checkpoints, model)
     step = checkpoints.restore()
-    log = EvaluationLog(run.evaluations, run.events, step, FLAGS.training_steps)
+    log = EvaluationLog(run.evaluations, run.events, step, last_step)
 
     schedules = experiment.mean_teacher_callback()
     schedules.set_model(model)
     print(_describe(data, schedules, step), flush=True)
-    callbacks = [schedules, log, checkpoints, ProgressBar(FLAGS.training_steps)]
+    callbacks = [
+        schedules,
+        LossWatch(checkpoints, experiment.learning_rate()),
+        log,
+        checkpoints,
+        Interruption(checkpoints),
+        ProgressBar(step, last_step),
+    ]
     evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)
-    for steps, epochs in _epochs(step, FLAGS.evaluation_steps, FLAGS.training_steps):
+    for steps, epochs in _epochs(step, FLAGS.evaluation_steps, last_step):
         model.fit(
             experiment.batches(data, step),
             steps_per_epoch=steps,
@@ -58,6 +66,7 @@ def main() -> None:
             "step": step,
             "student": {"error": last["student_error"]},
             "teacher": {"error": last["teacher_error"]},
+            "lowest_teacher_error": _lowest(log.rows),
             "num_labels": len(data.labeled),
             "method": FLAGS.method,
             "flags": settings.of_the_experiment(),
@@ -81,6 +90,12 @@ def _epochs(step, interval, last):
         step = last - (last - step) % interval
     if step < last:
         yield last - step, 1
+
+
+def _lowest(rows):
+    """The best evaluation and its step: to look at, not to report, since it was chosen on the evaluation images."""
+    best = min(rows, key=lambda row: row["teacher_error"])
+    return {"step": best["step"], "error": best["teacher_error"]}
 
 
 def _describe(data, schedules, step):

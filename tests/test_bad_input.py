@@ -1,85 +1,300 @@
-"""Bad input gets one sentence that names the culprit, no traceback, and changes nothing."""
+"""Bad input gets one sentence that names the culprit, the right exit status, no traceback, and changes nothing."""
 
+import hashlib
+import json
+import shutil
+import sys
+
+import numpy as np
 import pytest
 from programs import TINY, run_program
-from svhn_files import write_mat_files
+from scipy.io import savemat
+from svhn_files import prepare_tfds, write_mat_files
 
-CASES = [
-    (["--batch_size=0"], "batch_size"),
-    (["--num_labels=none"], "--num_labels=none"),
-    (["--num_labels=55"], "--num_labels=55"),
-    (["--labeled_per_batch=some"], "--labeled_per_batch=some"),
-    (["--labeled_per_batch=21"], "--labeled_per_batch=21"),
-    (["--labeled_per_batch=all"], "--labeled_per_batch=all"),
-    (["--logit_distance_weight=0.1"], "--logit_distance_weight=0.1"),
-    (["--method=magic"], "method"),
-    (["--student_dropout=1.0"], "student_dropout"),
-    (["--dataset=no_such_set"], "--dataset=no_such_set"),
+# Each flag with values that are out of range, of the wrong type, or no choice.
+WRONG_VALUES = {
+    "dataset": ["no_such_set", "../etc"],
+    "num_labels": ["none", "0", "-10", "1.5", "55", "1200", "1190"],
+    "num_extra_unlabeled": ["-1", "few", "5"],
+    "data_seed": ["-1", "2147483648", "x"],
+    "phase": ["train", ""],
+    "num_validation": ["0", "-1", "x", "5"],
+    "image_size": ["8", "33"],
+    "seed": ["-1", "1.5", "2147483648"],
+    "method": ["magic", "Mean_Teacher", ""],
+    "architecture": ["resnet50"],
+    "width": ["0", "-1", "17", "nan", "wide"],
+    "num_heads": ["0", "3", "two"],
+    "preprocessing": ["pca"],
+    "mean_momentum": ["-0.1", "1.1", "nan"],
+    "teacher_statistics": ["none"],
+    "precision": ["float8"],
+    "jit_compile": ["perhaps"],
+    "batch_size": ["0", "-5", "1.5", "x"],
+    "labeled_per_batch": ["0", "-1", "1.5", "some", "21", "20", "all"],
+    "training_steps": ["0", "-1", "x"],
+    "rampup_steps": ["-1", "x", "13"],
+    "rampdown_steps": ["-1", "x", "13"],
+    "evaluation_steps": ["0", "x"],
+    "checkpoint_steps": ["0", "x"],
+    "max_learning_rate": ["-1", "101", "nan", "inf", "fast"],
+    "adam_beta_2_during_rampup": ["-0.1", "1.0", "x"],
+    "adam_beta_2_after_rampup": ["-0.1", "1.0", "nan"],
+    "max_consistency_weight": ["-1", "nan", "inf", "x"],
+    "consistency_trust": ["-0.1", "1.1", "x"],
+    "consistency_on_labeled": ["maybe"],
+    "logit_distance_weight": ["-1", "nan", "0.1"],
+    "ema_decay_during_rampup": ["-0.1", "1.0", "x"],
+    "ema_decay_after_rampup": ["-0.1", "1.0", "nan"],
+    "ema_warmup": ["perhaps"],
+    "student_dropout": ["-0.1", "1.0", "x"],
+    "teacher_dropout": ["-0.1", "1.0", "nan"],
+    "input_noise": ["-1", "nan", "x"],
+    "translate": ["-1", "65", "16", "x"],
+    "flip": ["sideways"],
+}
+OTHER_FLAGS = [
     (["--no_such_flag=1"], "no_such_flag"),
-    (["--flagfile=no_such_file.cfg"], "no_such_file.cfg"),
     (["stray"], "stray"),
+    (["--phase=validation", "--num_validation=1198"], "--num_validation=1198"),
+    (["--phase=validation", "--num_validation=1195"], "--num_labels=50"),
+    (["--num_labels=all", "--labeled_per_batch=vary", "--noconsistency_on_labeled"], "--noconsistency_on_labeled"),
+    (["--method=pi", "--labeled_per_batch=all"], "--method=pi"),
+    (["--flagfile=no_such_file.cfg"], "no_such_file.cfg"),
+    (["--flagfile=keras_mt"], "--flagfile="),
+    (["--flagfile=docs/demo_curves.png"], "demo_curves.png can't be read"),
+    (["--flagfile"], "flagfile"),
 ]
+CASES = [([f"--{name}={value}"], name) for name, values in WRONG_VALUES.items() for value in values] + OTHER_FLAGS
 
 
-@pytest.mark.parametrize(
-    ("flags", "culprit"), CASES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
-)
-def test_a_usage_error_exits_2_with_one_sentence(tmp_path, flags, culprit):
-    process = run_program("train", *TINY, f"--run_dir={tmp_path / 'run'}", *flags)
-    assert process.returncode == 2, process.stderr
-    (sentence,) = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        for path in folder.rglob("*")
+        if path.name != "lock"
+    }
+
+
+@pytest.fixture
+def fails(monkeypatch, capfd, tmp_path):
+    """Runs a program in this process as its main block does; returns the sentence after checking all that is common."""
+    from keras_mt import evaluate, train
+    from keras_mt.training import program, settings
+
+    def run(*flags, status, name="train", changes=()):
+        if "run_dir" not in settings.FLAGS:
+            settings.define()
+        for flag in settings.names():
+            settings.FLAGS[flag].unparse()
+        before = contents(tmp_path)
+        monkeypatch.setattr(sys, "argv", [name, *flags])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            program.run({"train": train, "evaluate": evaluate}[name].main)
+        printed = capfd.readouterr().err
+        assert ending.value.code == status, printed
+        assert "Traceback" not in printed
+        (sentence,) = [line for line in printed.splitlines() if line.startswith("error: ")]
+        after = contents(tmp_path)
+        assert {path: after.get(path) for path in before if not path.startswith(tuple(changes) or "\0")} == {
+            path: digest for path, digest in before.items() if not path.startswith(tuple(changes) or "\0")
+        }
+        return sentence
+
+    return run
+
+
+@pytest.mark.parametrize(("flags", "culprit"), CASES, ids=[" ".join(flags) for flags, _ in CASES])
+def test_a_wrong_flag_is_named_and_leaves_no_run_directory(fails, tmp_path, flags, culprit):
+    sentence = fails(*TINY, f"--run_dir={tmp_path / 'run'}", *flags, status=2)
     assert culprit in sentence
-    assert "Traceback" not in process.stderr
     assert not (tmp_path / "run").exists()  # Or the corrected command would be another experiment.
 
 
-def test_a_missing_run_dir_is_named(tmp_path):
-    process = run_program("train", *TINY)
-    assert process.returncode == 2
-    assert "--run_dir is missing" in process.stderr
+def test_there_are_more_than_100_cases():
+    assert len(CASES) > 100
 
 
-def test_another_experiments_run_directory_is_refused_and_left_alone(tmp_path):
+@pytest.mark.parametrize("program", ["train", "evaluate"])
+def test_a_missing_run_dir_is_named(fails, program):
+    assert "--run_dir is missing" in fails(*TINY, status=2, name=program)
+
+
+@pytest.mark.parametrize("name", ["a.cfg", "b.cfg"])
+def test_a_flagfile_that_includes_itself_is_named(fails, tmp_path, name):
+    (tmp_path / "a.cfg").write_text(f"--seed=1\n--flagfile={tmp_path / 'a.cfg'}\n")
+    (tmp_path / "b.cfg").write_text(f"--flagfile={tmp_path / 'c.cfg'}\n")
+    (tmp_path / "c.cfg").write_text(f"--flagfile={tmp_path / 'b.cfg'}\n")
+    sentence = fails(f"--flagfile={tmp_path / name}", f"--run_dir={tmp_path / 'run'}", status=2)
+    assert f"{name} includes itself" in sentence
+
+
+def test_a_flagfile_with_a_wrong_line_is_named(fails, tmp_path):
+    (tmp_path / "a.cfg").write_text("--width=wide\n")
+    assert "--width=wide" in fails(f"--flagfile={tmp_path / 'a.cfg'}", status=2)
+
+
+def test_a_flagfile_made_short_on_the_command_line_only_warns(tmp_path):
+    (tmp_path / "a.cfg").write_text("\n".join([*TINY, "--rampup_steps=500", "--training_steps=1000"]))
+    process = run_program("train", f"--flagfile={tmp_path / 'a.cfg'}", "--training_steps=1", f"--run_dir={tmp_path}/r")
+    assert process.returncode == 0, process.stderr
+    assert "warning: --rampup_steps=500 is above --training_steps=1" in process.stderr
+
+
+# Folders ---------------------------------------------------------------------------------------------------------
+
+
+def test_another_experiments_run_directory_is_refused(fails, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    (run / "flags.cfg").write_text("--method=pi\n--seed=0\n")
-    process = run_program("train", *TINY, f"--run_dir={run}")
-    assert process.returncode == 2
-    assert "holds another experiment" in process.stderr
-    assert [path.name for path in run.iterdir()] == ["flags.cfg"]
+    (run / "flags.cfg").write_text("\n".join([*TINY, "--method=pi"]))
+    assert "holds another experiment: --method=pi there" in fails(*TINY, f"--run_dir={run}", status=2)
 
 
-def test_a_folder_that_is_no_runs_is_refused_and_left_alone(tmp_path):
+def test_a_folder_that_is_no_runs_is_refused(fails, tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    process = run_program("train", *TINY, f"--run_dir={tmp_path}")
-    assert process.returncode == 2
-    assert "not empty" in process.stderr
-    assert (tmp_path / "thesis.tex").read_text() == "precious"
+    assert "is not empty" in fails(*TINY, f"--run_dir={tmp_path}", status=2)
 
 
-def test_evaluating_a_folder_without_a_run_is_refused(tmp_path):
-    process = run_program("evaluate", f"--run_dir={tmp_path}")
-    assert process.returncode == 2
-    assert "no run" in process.stderr
-    assert "Traceback" not in process.stderr
+def test_a_run_dir_that_is_a_file_is_refused(fails, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    assert "file is a file" in fails(*TINY, f"--run_dir={tmp_path / 'file'}", status=2)
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated"])
-def test_missing_or_damaged_data_exit_1_and_leave_no_traceback(tmp_path, damage):
+def test_a_run_dir_that_cannot_be_created_is_named(fails, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    assert "can't be created (Not a directory)" in fails(*TINY, f"--run_dir={tmp_path / 'file' / 'run'}", status=1)
+
+
+def test_evaluating_a_folder_without_a_run_is_refused(fails, tmp_path):
+    assert "holds no run" in fails(f"--run_dir={tmp_path}", status=2, name="evaluate")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    process = run_program("train", *TINY, f"--run_dir={run}")
+    assert process.returncode == 0, process.stderr
+    return run
+
+
+@pytest.fixture
+def run_of_its_own(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_evaluating_a_run_without_a_checkpoint_is_refused(fails, run_of_its_own):
+    shutil.rmtree(run_of_its_own / "checkpoints")
+    assert "holds no checkpoint yet" in fails(f"--run_dir={run_of_its_own}", status=1, name="evaluate")
+
+
+def test_a_damaged_evaluations_csv_is_named(fails, run_of_its_own):
+    (run_of_its_own / "evaluations.csv").write_text("step,student_error\n5,bad\n")
+    assert "evaluations.csv is damaged" in fails(*TINY, f"--run_dir={run_of_its_own}", status=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [("flags", {"seed": 7}, "another experiment: --seed=7 there, --seed=0 here"), ("format", 99, "has format 99")],
+)
+def test_a_checkpoint_of_another_experiment_or_version_is_refused(fails, run_of_its_own, key, value, message):
+    path = run_of_its_own / "checkpoints" / "step-12" / "experiment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    assert message in fails(*TINY, f"--run_dir={run_of_its_own}", status=1)
+
+
+def test_checkpoints_that_are_all_damaged_are_named(fails, run_of_its_own):
+    for path in (run_of_its_own / "checkpoints").glob("step-*/state.index"):
+        path.write_bytes(b"garbage")
+    sentence = fails(*TINY, f"--run_dir={run_of_its_own}", status=1)
+    assert "none of the checkpoints" in sentence
+    assert "step-12" in sentence
+
+
+# Data ------------------------------------------------------------------------------------------------------------
+
+
+def _mat(**content):
+    images = np.zeros((32, 32, 3, 30), "uint8")
+    labels = (np.arange(30) % 10 + 1).astype("uint8")[:, None]
+    return lambda path: savemat(path, {"X": images, "y": labels} | content)
+
+
+MAT_DAMAGES = {
+    "missing": (lambda path: path.unlink(), 1, "train_32x32.mat is missing"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:3000]), 1, "train_32x32.mat can't be read"),
+    "garbled": (lambda path: path.write_bytes(b"\xff" * 5000), 1, "train_32x32.mat can't be read"),
+    "empty": (lambda path: path.write_bytes(b""), 1, "train_32x32.mat can't be read"),
+    "no labels": (lambda path: savemat(path, {"X": np.zeros((32, 32, 3, 5), "uint8")}), 1, "can't be read"),
+    "no images": (_mat(X=np.zeros((32, 32, 3, 0), "uint8"), y=np.zeros((0, 1), "uint8")), 1, "holds"),
+    "wrong size": (_mat(X=np.zeros((28, 28, 3, 30), "uint8")), 1, "holds X of uint8 (28, 28, 3, 30)"),
+    "gray": (_mat(X=np.zeros((32, 32, 1, 30), "uint8")), 1, "holds X of uint8 (32, 32, 1, 30)"),
+    "float images": (_mat(X=np.zeros((32, 32, 3, 30))), 1, "holds X of float64"),
+    "NaN pixels": (_mat(X=np.full((32, 32, 3, 30), np.nan)), 1, "holds X of float64"),
+    "too few labels": (_mat(y=np.ones((29, 1), "uint8")), 1, "y of (29,)"),
+    "label 0": (_mat(y=np.zeros((30, 1), "uint8")), 1, "labels from 0 to 0"),
+    "label 11": (_mat(y=np.full((30, 1), 11, "uint8")), 1, "labels from 11 to 11"),
+    "float labels": (_mat(y=np.full((30, 1), 1.5)), 1, "labels from 1.5 to 1.5"),
+    "a class without examples": (_mat(y=np.full((30, 1), 3, "uint8")), 2, "--num_labels=20"),
+}
+
+
+@pytest.mark.parametrize("damage", MAT_DAMAGES)
+def test_a_mat_file_that_is_not_as_it_should_be_is_named(fails, tmp_path, damage):
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     write_mat_files(data_dir)
-    path = data_dir / "test_32x32.mat"
+    change, status, message = MAT_DAMAGES[damage]
+    split = "train"
+    if damage == "missing":  # Without train it is no folder of .mat files at all.
+        split, message = "test", "test_32x32.mat is missing"
+    change(data_dir / f"{split}_32x32.mat")
+    flags = ["--dataset=svhn_cropped", "--num_labels=20", f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
+    sentence = fails(*TINY, *flags, f"--cache_dir={tmp_path / 'cache'}", status=status)
+    assert message in sentence
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_mat_files(folder)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        prepare_tfds(folder, folder / "tfds", monkeypatch)
+    return folder / "tfds"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [("missing", "'train' is incomplete"), ("truncated", "can't be read"), ("garbled", "can't be read")],
+)
+def test_a_damaged_tfds_file_is_named(fails, prepared, tmp_path, damage, message):
+    data_dir = shutil.copytree(prepared, tmp_path / "data")
+    (path,) = data_dir.rglob("*train.tfrecord*")
+    content = path.read_bytes()
     if damage == "missing":
         path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
     else:
-        path.write_bytes(path.read_bytes()[:3000])
+        path.write_bytes(content[:5000] + b"\xff" * 50 + content[5050:])
     flags = ["--dataset=svhn_cropped", "--num_labels=20", f"--data_dir={data_dir}", f"--run_dir={tmp_path / 'run'}"]
-    flags += [f"--cache_dir={tmp_path / 'cache'}"]
-    process = run_program("train", *TINY, *flags)
-    assert process.returncode == 1, process.stderr
-    assert "test_32x32.mat" in process.stderr
-    assert "Traceback" not in process.stderr
+    sentence = fails(*TINY, *flags, f"--cache_dir={tmp_path / 'cache'}", status=1)
+    assert message in sentence
+    assert "svhn_cropped" in sentence
+
+
+def test_more_extra_images_than_there_are_is_named(fails, prepared, tmp_path):
+    flags = ["--dataset=svhn_cropped", "--num_labels=20", f"--data_dir={prepared}", "--num_extra_unlabeled=51"]
+    sentence = fails(*TINY, *flags, f"--cache_dir={tmp_path / 'cache'}", f"--run_dir={tmp_path / 'run'}", status=2)
+    assert "--num_extra_unlabeled=51 is more than the 50 images" in sentence
+
+
+def test_a_cache_dir_that_cannot_be_written_is_named(fails, prepared, tmp_path):
+    (tmp_path / "file").write_text("")
+    flags = ["--dataset=svhn_cropped", "--num_labels=20", f"--data_dir={prepared}", f"--cache_dir={tmp_path / 'file'}"]
+    assert "--cache_dir=" in fails(*TINY, *flags, f"--run_dir={tmp_path / 'run'}", status=1)
 
 
 @pytest.mark.slow  # TFDS tries for three minutes.
@@ -91,6 +306,16 @@ def test_a_data_set_that_cannot_be_downloaded_is_named(tmp_path):
     )  # fmt: skip
     assert process.returncode == 1, process.stderr
     assert "--dataset=cifar10 is not prepared in --data_dir" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+# In a process of its own, as a user sees it ------------------------------------------------------------------------
+
+
+def test_a_usage_error_in_a_process_of_its_own(tmp_path):
+    process = run_program("train", *TINY, f"--run_dir={tmp_path / 'run'}", "--labeled_per_batch=21")
+    assert process.returncode == 2
+    assert "error: --labeled_per_batch=21 is above --batch_size=20" in process.stderr
     assert "Traceback" not in process.stderr
 
 

@@ -15,8 +15,8 @@ from svhn_files import prepare_tfds, write_mat_files
 def weights_of(run):
     import tensorflow as tf
 
-    path = tf.train.latest_checkpoint(str(run / "checkpoints"))
-    reader = tf.train.load_checkpoint(path)
+    newest = max((run / "checkpoints").glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    reader = tf.train.load_checkpoint(str(newest / "state"))
     return {
         name: reader.get_tensor(name)
         for name in reader.get_variable_to_shape_map()
@@ -99,7 +99,7 @@ def test_a_killed_run_continues_to_the_same_weights_and_evaluations(finished, tm
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not (cut / "checkpoints" / f"step-{kill_at}.index").exists() and time.monotonic() < deadline:
+    while not (cut / "checkpoints" / f"step-{kill_at}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -66,7 +66,11 @@ def training_batches(
             `"vary"`: all from all examples, each with the label it happens to have. `"all"`: labeled only.
         seed: Seed of the order.
         first_step: Number of the first batch.
+
+    Raises:
+        ValueError: If images, labels or numbers are not as described.
     """
+    _check(images, labels, labeled, batch_size, labeled_per_batch)
     shown = np.full(len(labels), -1, "int32")
     shown[labeled] = labels[labeled]
     from_labeled = {"vary": 0, "all": batch_size}.get(labeled_per_batch, labeled_per_batch)
@@ -86,6 +90,33 @@ def training_batches(
 
     steps = tf.data.Dataset.counter(start=first_step)
     return without_copies(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))
+
+
+def _check(images, labels, labeled, batch_size, labeled_per_batch):
+    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+        raise ValueError(
+            "Argument `images` must be uint8 of shape [examples, height, width, channels] with at least one example. "
+            f"Received: {images.dtype} of shape {images.shape}"
+        )
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < -1:
+        raise ValueError(
+            f"Argument `labels` must be integers from -1 of shape [{len(images)}]. Received: {labels.dtype} of shape "
+            f"{labels.shape}{f' from {labels.min()}' if labels.size else ''}"
+        )
+    if not len(labeled) or labeled.min() < 0 or labeled.max() >= len(images) or (labels[labeled] < 0).any():
+        raise ValueError(
+            f"Argument `labeled` must be indices below {len(images)} of examples that have a label, at least one. "
+            f"Received: {labeled}"
+        )
+    if batch_size < 1:
+        raise ValueError(f"Argument `batch_size` must be positive. Received: batch_size={batch_size}")
+    if labeled_per_batch not in ("vary", "all") and not (
+        isinstance(labeled_per_batch, int) and 1 <= labeled_per_batch <= batch_size
+    ):
+        raise ValueError(
+            f'Argument `labeled_per_batch` must be from 1 to {batch_size}, "vary" or "all". '
+            f"Received: labeled_per_batch={labeled_per_batch!r}"
+        )
 
 
 def evaluation_batches(images: np.ndarray, labels: np.ndarray, batch_size: int = 500) -> tf.data.Dataset:

@@ -24,7 +24,7 @@ class Dropout(NoiseLayer):
         if not self.rate:
             return inputs
         kept = random_chances(tf.shape(inputs), 1.0 - self.rate, self.seed_generator)
-        return inputs * (tf.cast(kept, inputs.dtype) * tf.cast(1.0 / (1.0 - self.rate), inputs.dtype))
+        return inputs * tf.where(kept, tf.cast(1.0 / (1.0 - self.rate), inputs.dtype), tf.zeros((), inputs.dtype))
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate}

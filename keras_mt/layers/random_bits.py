@@ -2,7 +2,7 @@
 
 TensorFlow's stateless integers are equal bit for bit in both; its floats are not, and with them
 `keras.layers.Dropout` and `GaussianNoise` (measured on TensorFlow 2.21). So the noise of this package's networks
-starts from 32 random bits an element, which is also less work than a float.
+starts from random bits, which are also less work than a float.
 """
 
 import math
@@ -17,9 +17,11 @@ def random_bits(shape, seed_generator: keras.random.SeedGenerator) -> tf.Tensor:
 
 
 def random_chances(shape, probability: float, seed_generator: keras.random.SeedGenerator) -> tf.Tensor:
-    """Returns booleans that are true with a probability (rounded to 2⁻³²)."""
-    threshold = min(round(probability * 2**32), 2**32 - 1)
-    return random_bits(shape, seed_generator) < tf.constant(threshold, "uint32")
+    """Returns booleans that are true with a probability (rounded to 2⁻¹⁶): two from 32 bits."""
+    size = tf.reduce_prod(shape)
+    bits = tf.bitcast(random_bits([(size + 1) // 2], seed_generator), "uint16")
+    threshold = min(round(probability * 2**16), 2**16 - 1)
+    return tf.reshape(tf.reshape(bits, [-1])[:size], shape) < tf.constant(threshold, "uint16")
 
 
 def random_integers(shape, minimum: int, maximum: int, seed_generator: keras.random.SeedGenerator) -> tf.Tensor:

@@ -1,35 +1,49 @@
 """Saves everything a run is made of, and continues from it."""
 
+import json
+import os
+import re
+import shutil
+import sys
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
 from keras_mt.mean_teacher import MeanTeacher
 from keras_mt.training.program import RunError
+from keras_mt.training.steps import StepCallback
+
+_FORMAT = 1
+_KEPT = 3
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """Saves a `MeanTeacher` every few steps as a `tf.train.Checkpoint`, which is written beside and then renamed.
+class Checkpoints(StepCallback):
+    """Saves a `MeanTeacher` every few steps as a `tf.train.Checkpoint` in a folder of its own.
 
     Held are the weights and statistics of both networks, the optimizer's state, the number of batches seen (of
-    which all noise is a function), and the metrics of the epoch that is under way.
+    which all noise is a function), and the metrics of the epoch that is under way. The folder is written under another
+    name and then renamed: a crash, a full disk or a kill leaves the last good one.
 
     Args:
         folder: Where checkpoints are kept; the newest three stay.
         model: The compiled model with a built optimizer.
+        experiment: What must be the same to continue: names and values of flags.
         interval: Steps between checkpoints.
         evaluation_steps: Steps between evaluations. Where both fall together the checkpoint comes after the evaluation,
             which would be lost otherwise.
         last_step: A checkpoint is also saved at this step.
     """
 
-    def __init__(self, folder: Path, model: MeanTeacher, interval: int, evaluation_steps: int, last_step: int):
-        super().__init__()
+    def __init__(
+        self, folder: Path, model: MeanTeacher, experiment: dict, interval: int, evaluation_steps: int, last_step: int
+    ):
+        super().__init__(0, last_step)
+        self.folder = folder
         self.interval = interval
         self.evaluation_steps = evaluation_steps
-        self.last_step = last_step
+        self._experiment = json.loads(json.dumps(experiment))
         self._metrics = [v for metric in model.metrics for v in metric.variables]
+        self._trained = [v.value for v in model.trainable_variables]
         # By position and not by Keras' object graph, which leaves out what Keras does not track as a layer.
         groups = {
             "student": model.student.weights,
@@ -39,35 +53,102 @@ class Checkpoints(keras.callbacks.Callback):
             "metrics": self._metrics,
         }
         content = {name: [v.value for v in variables] for name, variables in groups.items()}
-        self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(**content), str(folder), max_to_keep=3, checkpoint_name="step"
-        )
+        # Not `tf.train.CheckpointManager`: it takes names of files to delete from a file in the folder, its pairs of
+        # files are not renamed together, and a garbled list of checkpoints would start the run anew.
+        self._checkpoint = tf.train.Checkpoint(**content)
         self._resumed_metrics = None
 
+    # Reading ---------------------------------------------------------------------------------------------------
+
     def restore(self) -> int:
-        """Restores the newest checkpoint and returns its step; 0 without one.
+        """Restores the newest checkpoint that is whole and returns its step; 0 if there is none at all.
+
+        A damaged one is put aside as `step-N.damaged`, with a warning that names it and the one that is used.
 
         Raises:
-            RunError: If there are checkpoints and none can be read.
+            RunError: If there are checkpoints and none can be read, or the newest is of another experiment.
         """
-        tried = []
-        for path in reversed(self._manager.checkpoints):
+        damaged = []
+        for step in reversed(self.steps()):
+            path = self.folder / f"step-{step}"
             try:
-                self._manager.checkpoint.restore(path).assert_consumed()
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
-                tried.append(path)
-                print(
-                    f"warning: checkpoint {path} can't be read ({type(error).__name__}); trying the one before",
-                    flush=True,
-                )
+                self._read(path)
+            except (tf.errors.OpError, AssertionError, ValueError, KeyError, TypeError, OSError) as error:
+                damaged.append((path, type(error).__name__))
                 continue
-            step = int(path.rsplit("-", 1)[1])
+            for lost, reason in damaged:
+                aside = lost.with_name(lost.name + ".damaged")
+                shutil.rmtree(aside, ignore_errors=True)
+                lost.rename(aside)
+                print(f"warning: checkpoint {lost} is damaged ({reason}); {path} is used instead", file=sys.stderr)
+            self.step = step
             if step % self.evaluation_steps:  # Within an epoch.
                 self._resumed_metrics = [tf.identity(v) for v in self._metrics]
             return step
-        if tried:
-            raise RunError(f"none of the checkpoints {', '.join(tried)} can be read; remove them to start anew")
+        if damaged:
+            names = ", ".join(str(path) for path, _ in damaged)
+            raise RunError(f"none of the checkpoints {names} can be read; remove them to start anew")
         return 0
+
+    def steps(self) -> list[int]:
+        """Returns the steps of all checkpoints, oldest first."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
+        return sorted(int(name.removeprefix("step-")) for name in names if re.fullmatch(r"step-\d+", name))
+
+    def _read(self, path):
+        recorded = json.loads((path / "experiment.json").read_text())
+        if recorded["format"] != _FORMAT:
+            raise RunError(f"checkpoint {path} has format {recorded['format']}; this version reads format {_FORMAT}")
+        for name, value in self._experiment.items():
+            there = recorded["flags"].get(name, value)
+            if there != value:
+                raise RunError(
+                    f"checkpoint {path} is of another experiment: --{name}={there} there, --{name}={value} here"
+                )
+        self._checkpoint.read(str(path / "state")).assert_consumed()
+
+    # Writing ---------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Saves the present step, unless it is saved.
+
+        Raises:
+            RunError: If the disk is full or the weights are not finite; what was saved before is kept.
+        """
+        path = self.folder / f"step-{self.step}"
+        if path.exists():
+            return
+        if not all(bool(tf.reduce_all(tf.math.is_finite(v))) for v in self._trained):
+            raise RunError(f"weights are not finite after step {self.step}, which is not saved; {self.what_is_kept()}")
+        unfinished = self.folder / "unfinished"
+        try:
+            self.folder.mkdir(exist_ok=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            self._checkpoint.write(str(unfinished / "state"))
+            content = json.dumps({"format": _FORMAT, "step": self.step, "flags": self._experiment})
+            (unfinished / "experiment.json").write_text(content)
+            for file in (*unfinished.iterdir(), unfinished):
+                _to_disk(file)
+            unfinished.rename(path)
+            _to_disk(self.folder)
+        except (tf.errors.OpError, OSError) as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"checkpoint {path} can't be written ({reason}); {self.what_is_kept()}") from error
+        for step in self.steps()[:-_KEPT]:
+            shutil.rmtree(self.folder / f"step-{step}")
+
+    def what_is_kept(self) -> str:
+        """Returns what a user may fall back to, as half a sentence."""
+        steps = self.steps()
+        if not steps:
+            return "no checkpoint had been saved yet"
+        return f"the checkpoint of step {steps[-1]} is kept, and the same command continues from it"
+
+    def evaluation_follows(self) -> bool:
+        """Whether the present step ends an epoch, so that an evaluation comes before the checkpoint."""
+        return self.step % self.evaluation_steps == 0 or self.step == self.last_step
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._resumed_metrics:  # `fit` has just reset them.
@@ -75,12 +156,19 @@ class Checkpoints(keras.callbacks.Callback):
                 variable.assign(value)
             self._resumed_metrics = None
 
-    def on_train_batch_end(self, batch, logs=None):
-        step = int(self.model.batches_seen)
-        if step % self.interval == 0 and step % self.evaluation_steps and step != self.last_step:
-            self._manager.save(checkpoint_number=step)
+    def on_step_end(self, step, logs):
+        if step % self.interval == 0 and not self.evaluation_follows():
+            self.save()
 
     def on_epoch_end(self, epoch, logs=None):
-        step = int(self.model.batches_seen)
-        if step % self.interval == 0 or step == self.last_step:
-            self._manager.save(checkpoint_number=step)
+        if self.step % self.interval == 0 or self.step == self.last_step:
+            self.save()
+
+
+def _to_disk(path):
+    """Waits until a file or folder is on the disk: of a power cut a rename may survive and its content not."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

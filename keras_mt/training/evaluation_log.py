@@ -3,13 +3,14 @@
 import csv
 import io
 import shutil
-import time
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
+from keras_mt.training.program import RunError
+from keras_mt.training.progress import report
 from keras_mt.training.run_directory import write_atomically
+from keras_mt.training.steps import StepCallback
 
 # Column of the CSV, name in Keras' logs, factor.
 COLUMNS = (
@@ -28,7 +29,7 @@ COLUMNS = (
 )
 
 
-class EvaluationLog(keras.callbacks.Callback):
+class EvaluationLog(StepCallback):
     """Writes a row for each evaluation; errors are percentages.
 
     The events are a function of the rows: on resuming, both are cut to the checkpoint's step and written anew, so
@@ -37,40 +38,33 @@ class EvaluationLog(keras.callbacks.Callback):
     Args:
         path: The CSV file.
         events: Folder of the TensorBoard events: `student`, `teacher` and `training` together on each chart.
-        step: The step the run begins at.
+        first_step: The step the run begins or continues at.
         last_step: The step it ends at.
     """
 
-    def __init__(self, path: Path, events: Path, step: int, last_step: int):
-        super().__init__()
+    def __init__(self, path: Path, events: Path, first_step: int, last_step: int):
+        super().__init__(first_step, last_step)
         self.path = path
-        self.last_step = last_step
-        self.first_step = step
-        self.rows = [row for row in read_rows(path) if row["step"] <= step]
-        if events.exists():
-            shutil.rmtree(events)
-        self._writers = {
-            name: tf.summary.create_file_writer(str(events / name)) for name in ("student", "teacher", "training")
-        }
+        self.rows = [row for row in read_rows(path) if row["step"] <= first_step]
+        self._writers = {}
+        for name in ("student", "teacher", "training"):
+            shutil.rmtree(events / name, ignore_errors=True)
+            self._writers[name] = tf.summary.create_file_writer(str(events / name))
         for row in self.rows:
             self._write_events(row)
         self._write_rows()
-        self._started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        step = int(self.model.batches_seen)
         if "val_student_error" not in logs:
             return
-        row = {"step": step}
+        row = {"step": self.step}
         row |= {column: factor * float(logs[name]) for column, name, factor in COLUMNS if name in logs}
         self.rows.append(row)
         self._write_rows()
         self._write_events(row)
-        left = (time.monotonic() - self._started) / max(step - self.first_step, 1) * (self.last_step - step)
-        print(
-            f"\rstep {step}/{self.last_step}: student {row['student_error']:.2f} %, teacher {row['teacher_error']:.2f} "
-            f"% error; {format_seconds(left)} left".ljust(90),
-            flush=True,
+        report(
+            f"step {self.step}/{self.last_step}: student {row['student_error']:.2f} %, teacher "
+            f"{row['teacher_error']:.2f} % error; {self.time_left()} left"
         )
 
     def _write_rows(self):
@@ -93,17 +87,19 @@ class EvaluationLog(keras.callbacks.Callback):
 
 
 def read_rows(path: Path) -> list[dict]:
-    """Reads an evaluations CSV; no rows where there is no file."""
+    """Reads an evaluations CSV; no rows where there is no file.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
     if not path.exists():
         return []
-    with open(path, newline="") as file:
-        return [
-            {name: int(value) if name == "step" else float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
-
-
-def format_seconds(seconds: float) -> str:
-    """Returns a duration as h:mm:ss."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    try:
+        with open(path, newline="") as file:
+            return [
+                {name: int(value) if name == "step" else float(value) for name, value in row.items() if value}
+                for row in csv.DictReader(file)
+                if row["step"]
+            ]
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise RunError(f"{path} is damaged ({error}); put back what it was, or remove it to lose its rows") from error

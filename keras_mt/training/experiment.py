@@ -1,6 +1,7 @@
 """From flags to data, network, optimizer and `MeanTeacher`."""
 
 import os
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -10,10 +11,12 @@ from keras_mt.architectures import ARCHITECTURES
 from keras_mt.data import Dataset, load_dataset, training_batches
 from keras_mt.data.whitening import cached_zca
 from keras_mt.training import settings
+from keras_mt.training.checkpoints import Checkpoints
 from keras_mt.training.program import UsageError
 from keras_mt.training.progress import report
 from keras_mt.training.settings import FLAGS
 
+_LARGEST_ZCA = 12_288  # 64×64 pixels in color: a matrix of 600 MB.
 _DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
@@ -82,13 +85,32 @@ def mean_teacher_callback() -> keras_mt.MeanTeacherCallback:
     )
 
 
+def checkpoints(folder: Path, model: keras_mt.MeanTeacher) -> Checkpoints:
+    """Returns the checkpoints of a run, which are still to be restored."""
+    return Checkpoints(
+        folder,
+        model,
+        settings.of_the_experiment(),
+        settings.checkpoint_steps(),
+        FLAGS.evaluation_steps,
+        FLAGS.training_steps,
+    )
+
+
+def learning_rate() -> keras_mt.schedules.RampUpDown:
+    """Returns the learning rate as a schedule of the optimizer step."""
+    return keras_mt.schedules.RampUpDown(
+        FLAGS.max_learning_rate, FLAGS.rampup_steps, FLAGS.rampdown_steps, FLAGS.training_steps
+    )
+
+
 def _optimizer():
-    up, down, length = FLAGS.rampup_steps, FLAGS.rampdown_steps, FLAGS.training_steps
     schedules = keras_mt.schedules
+    beta_2 = FLAGS.adam_beta_2_during_rampup, FLAGS.adam_beta_2_after_rampup
     return keras_mt.optimizers.ScheduledAdam(
-        learning_rate=schedules.RampUpDown(FLAGS.max_learning_rate, up, down, length),
-        beta_1=schedules.RampedBeta1(down, length),
-        beta_2=schedules.StepSwitch(FLAGS.adam_beta_2_during_rampup, FLAGS.adam_beta_2_after_rampup, up),
+        learning_rate=learning_rate(),
+        beta_1=schedules.RampedBeta1(FLAGS.rampdown_steps, FLAGS.training_steps),
+        beta_2=schedules.StepSwitch(*beta_2, FLAGS.rampup_steps),
     )
 
 
@@ -100,6 +122,12 @@ def _preprocessing_kind():
 
 def _whitening(data):
     if _preprocessing_kind() == "zca":
+        numbers = data.images[0].size
+        if numbers > _LARGEST_ZCA:
+            raise UsageError(
+                f"--preprocessing=zca needs a matrix of {numbers}×{numbers} numbers for images of {numbers}; up to "
+                f"{_LARGEST_ZCA} are allowed"
+            )
         return cached_zca(data.images, os.path.expanduser(FLAGS.cache_dir))
     return None
 
@@ -107,6 +135,9 @@ def _whitening(data):
 def _network(data, dropout, whitening):
     kind = _preprocessing_kind()
     preprocessing = ()
+    shape = data.images.shape[1:]
+    if FLAGS.translate >= min(shape[:2]):
+        raise UsageError(f"--translate={FLAGS.translate} must be below the image size {shape[0]}×{shape[1]}")
     if kind == "standardize":
         preprocessing = (keras_mt.layers.ImageStandardization(dtype="float32"),)
     elif kind == "zca":
@@ -116,7 +147,7 @@ def _network(data, dropout, whitening):
         )
     try:
         network = ARCHITECTURES[FLAGS.architecture](
-            data.images.shape[1:],
+            shape,
             len(data.class_names),
             num_heads=FLAGS.num_heads,
             width=FLAGS.width,

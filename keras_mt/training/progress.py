@@ -1,9 +1,7 @@
 import sys
 import time
 
-import keras
-
-from keras_mt.training.evaluation_log import format_seconds
+from keras_mt.training.steps import StepCallback
 
 
 def report(text: str) -> None:
@@ -14,21 +12,15 @@ def report(text: str) -> None:
         print("\r" + text[:-1].ljust(90), end="\r", flush=True)
 
 
-class ProgressBar(keras.callbacks.Callback):
-    """Says when the first step is done; on a terminal also a bar over the whole run with the time left.
+class ProgressBar(StepCallback):
+    """Says when the first step is done; on a terminal also a bar over the whole run with the time left."""
 
-    Args:
-        last_step: Length of the run in steps.
-    """
-
-    def __init__(self, last_step: int):
-        super().__init__()
-        self.last_step = last_step
-        self._shown = self._started = time.monotonic()
-        self._first_step = None
+    def __init__(self, first_step: int, last_step: int):
+        super().__init__(first_step, last_step)
+        self._started = self._shown = time.monotonic()
         self._said = False
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_step_end(self, step, logs):
         now = time.monotonic()
         if not self._said:
             self._said = True
@@ -36,12 +28,6 @@ class ProgressBar(keras.callbacks.Callback):
         if now - self._shown < 0.5 or not sys.stdout.isatty():
             return
         self._shown = now
-        step = int(self.model.batches_seen)
-        if self._first_step is None:  # The first steps hold the tracing.
-            self._first_step, self._started = step, now
-            return
-        left = (now - self._started) / max(step - self._first_step, 1) * (self.last_step - step)
         filled = 30 * step // self.last_step
         bar = "━" * filled + " " * (30 - filled)
-        loss = f"{float(logs['loss']):.3f}" if logs and "loss" in logs else ""
-        print(f"\r{bar} {step}/{self.last_step}  loss {loss}  {format_seconds(left)} left ", end="", flush=True)
+        report(f"{bar} {step}/{self.last_step}  loss {logs['loss']:.3f}  {self.time_left()} left\r")

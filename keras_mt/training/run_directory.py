@@ -2,11 +2,10 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from keras_mt.training import settings
-from keras_mt.training.program import UsageError
+from keras_mt.training.program import RunError, UsageError
 from keras_mt.training.settings import FLAGS
 
 
@@ -37,13 +36,40 @@ class RunDirectory:
                         f"--run_dir={self.path} holds another experiment: {recorded.get(name) or f'no --{name}'} "
                         f"there, {FLAGS[name].serialize() or f'--{name}={value}'} here; name another folder"
                     )
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--run_dir={self.path} is a file; name a folder")
+        elif self.path.exists() and any(path.name != "lock" for path in self.path.iterdir()):
             raise UsageError(f"--run_dir={self.path} is not empty and no run's folder; name another folder")
 
+    def claim(self) -> None:
+        """Keeps other processes off the folder, which must exist, until this one ends.
+
+        Raises:
+            RunError: If another process trains in it, or it can't be written.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            self._lock = FileLock(self.path / "lock", timeout=0)
+            self._lock.acquire()
+        except Timeout as error:
+            raise RunError(f"--run_dir={self.path} is in use: another process trains in it") from error
+        except OSError as error:
+            raise RunError(f"--run_dir={self.path} can't be written ({error.strerror})") from error
+
     def create(self) -> None:
-        """Makes the folder this experiment's. Called late: a mistyped flag leaves nothing behind."""
+        """Makes the folder this experiment's. Called late: a mistyped flag leaves nothing behind.
+
+        Raises:
+            RunError: If it can't be made, or another process was faster.
+        """
         if not self.flagfile.exists():
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(f"--run_dir={self.path} can't be created ({error.strerror})") from error
+            self.claim()
+            self.check()
             lines = [FLAGS[name].serialize() for name in settings.names() if name != "run_dir"]
             command = f"python -m keras_mt.train --flagfile={self.flagfile} --run_dir=..."
             write_atomically(self.flagfile, "\n".join([f"# {command} repeats this run.", *filter(None, lines), ""]))
@@ -64,7 +90,18 @@ class RunDirectory:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
-    os.replace(file.name, path)
+    """Writes a file whole or not at all.
+
+    Raises:
+        RunError: If it can't be written; what was there is kept.
+    """
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        with open(unfinished, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise RunError(f"{path} can't be written ({error.strerror})") from error

@@ -1,6 +1,7 @@
 """The flags of an experiment, named after the paper's quantities, and the checks between them."""
 
 import copy
+import math
 import sys
 
 from absl import flags
@@ -119,25 +120,43 @@ def check() -> None:
     """
     if not FLAGS.run_dir:
         raise UsageError("--run_dir is missing; name a folder for this run")
-    labels_wanted()
+    for name in names():
+        value = getattr(FLAGS, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{name}={value} must be a finite number")
+    labels = labels_wanted()
     labeled = labeled_per_batch()
     if isinstance(labeled, int) and labeled > FLAGS.batch_size:
         raise UsageError(f"--labeled_per_batch={labeled} is above --batch_size={FLAGS.batch_size}")
     for ramp in ("rampup_steps", "rampdown_steps"):
-        # Not refused: a flagfile of the paper with a small --training_steps is how a run is tried out.
-        if getattr(FLAGS, ramp) > FLAGS.training_steps:
-            print(
-                f"warning: --{ramp}={getattr(FLAGS, ramp)} is above --training_steps={FLAGS.training_steps}: the ramp "
-                "is cut off",
-                file=sys.stderr,
-            )
+        _check_ramp(ramp)
     if FLAGS.logit_distance_weight and FLAGS.num_heads == 1:
         raise UsageError(f"--logit_distance_weight={FLAGS.logit_distance_weight} needs --num_heads=2")
-    if FLAGS.method != "supervised" and labeled == "all":
+    if FLAGS.method != "supervised" and labeled in ("all", FLAGS.batch_size):
         raise UsageError(
-            f"--method={FLAGS.method} needs unlabeled examples; --labeled_per_batch=all shows labeled ones only, give "
-            "a number or vary"
+            f"--method={FLAGS.method} needs unlabeled examples; --labeled_per_batch={labeled} shows labeled ones only, "
+            "give a smaller number or vary"
         )
+    if FLAGS.num_validation is not None and FLAGS.phase != "validation":
+        raise UsageError(f"--num_validation={FLAGS.num_validation} needs --phase=validation, not {FLAGS.phase}")
+    nothing_unlabeled = labels == "all" and labeled == "vary" and FLAGS.num_extra_unlabeled == 0
+    if FLAGS.method != "supervised" and nothing_unlabeled and not FLAGS.consistency_on_labeled:
+        raise UsageError(
+            "--noconsistency_on_labeled needs examples without a label; --num_labels=all with --labeled_per_batch=vary "
+            "leaves none"
+        )
+
+
+def _check_ramp(name):
+    if getattr(FLAGS, name) <= FLAGS.training_steps:
+        return
+    found = f"--{name}={getattr(FLAGS, name)} is above --training_steps={FLAGS.training_steps}"
+    given = {argument.lstrip("-").split("=")[0] for argument in sys.argv[1:]}
+    # A flagfile of the paper made short on the command line is how a run is tried out.
+    if "flagfile" in given and "training_steps" in given and name not in given:
+        print(f"warning: {found}: the ramp is cut off", file=sys.stderr)
+    else:
+        raise UsageError(f"{found}; a ramp must end within the run")
 
 
 def of_the_experiment() -> dict:

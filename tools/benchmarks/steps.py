@@ -1,6 +1,7 @@
 """Training steps of the same network, and what they are made of."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 
 import keras
@@ -16,7 +17,7 @@ from keras_mt.architectures import convnet13
 
 _WEIGHT = schedules.RampUpDown(1.0, 40_000)
 _DECAY = schedules.EMADecay(0.99, 0.999, 40_000)
-_PASSES = {"mean_teacher": 4, "supervised": 3}  # In forward passes: a backward one costs two.
+_PASSES = 4  # Of a Mean Teacher step, in forward ones: teacher 1, student 1, and its gradient 2.
 
 
 class Steps(contextlib.ExitStack):
@@ -38,9 +39,13 @@ class Steps(contextlib.ExitStack):
             "mean_teacher_bfloat16": _training_step(_mean_teacher(size, "mixed_bfloat16"), data),
             "supervised_bfloat16": _training_step(_supervised(size, "mixed_bfloat16"), data),
             "mean_teacher_xla": _training_step(_mean_teacher(size, jit_compile=True), data),
+            "mean_teacher_quarter_width": _training_step(
+                _mean_teacher(dataclasses.replace(size, width=size.width / 4)), data
+            ),
             "average_and_ramps": _average_alone(float32),
             "evaluation": _evaluation(float32, size.evaluated),
-            "matrix_product": _matrix_product(size.matrix),
+            "matrix_product": _matrix_product(size.matrix, "float32"),
+            "matrix_product_bfloat16": _matrix_product(size.matrix, "bfloat16"),
         }
         examples = {"73257": size.examples, "604388": size.examples_with_extra}
         for name, count in examples.items():
@@ -70,13 +75,15 @@ class Steps(contextlib.ExitStack):
                 "torch_over_keras_supervised": ratio(seconds, "torch_supervised", "supervised"),
                 "torch_over_keras_bfloat16": ratio(seconds, "torch_mean_teacher_bfloat16", "mean_teacher_bfloat16"),
             }
-        operations = {name: passes * self._forward_operations for name, passes in _PASSES.items()}
-        peak = 2 * self.size.matrix**3 / float(np.median(seconds["matrix_product"]))
-        figures["floating_point_operations_per_step"] = operations["mean_teacher"]
-        figures["matmul_operations_per_second"] = peak
-        for name, count in operations.items():
-            figures[f"{name}_operations_per_second"] = count / float(np.median(seconds[name]))
-        figures["share_of_matmul_peak"] = figures["mean_teacher_operations_per_second"] / peak
+        step_rate = self.size.batch_size / float(np.median(seconds["mean_teacher_quarter_width"]))
+        figures["images_per_second_quarter_width"] = step_rate
+        operations = _PASSES * self._forward_operations
+        figures["floating_point_operations_per_step"] = operations
+        for suffix in ("", "_bfloat16"):
+            peak = 2 * self.size.matrix**3 / float(np.median(seconds[f"matrix_product{suffix}"]))
+            figures[f"matmul_operations_per_second{suffix}"] = peak
+            step = operations / float(np.median(seconds[f"mean_teacher{suffix}"]))
+            figures[f"share_of_matmul_peak{suffix}"] = step / peak
         return figures
 
 
@@ -137,8 +144,8 @@ def _evaluation(model, count):
     return lambda: model.evaluate(data, verbose=0)
 
 
-def _matrix_product(size):
-    left, right = tf.random.normal((size, size)), tf.random.normal((size, size))
+def _matrix_product(size, dtype):
+    left, right = (tf.cast(tf.random.normal((size, size)), dtype) for _ in range(2))
     product = tf.function(lambda: tf.matmul(left, right))
     return lambda: float(product()[0, 0])
 

@@ -1,0 +1,74 @@
+"""Stops a run in time: when it is told to, and when it has become worthless."""
+
+import math
+import signal
+import threading
+
+from keras_mt.training.checkpoints import Checkpoints
+from keras_mt.training.program import Interrupted, RunError
+from keras_mt.training.steps import StepCallback
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interruption(StepCallback):
+    """On SIGTERM or SIGINT finishes the step (and the evaluation under way), saves, and ends the run.
+
+    A second signal ends it at once.
+
+    Args:
+        checkpoints: Save the run.
+    """
+
+    def __init__(self, checkpoints: Checkpoints):
+        super().__init__(checkpoints.step, checkpoints.last_step)
+        self._checkpoints = checkpoints
+        self._received = None
+        self._handlers = {}
+
+    def on_train_begin(self, logs=None):
+        if threading.current_thread() is threading.main_thread():  # Others may not set handlers.
+            self._handlers = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+
+    def on_train_end(self, logs=None):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number, frame):
+        self._received = number
+        self.on_train_end()
+
+    def on_step_end(self, step, logs):
+        if self._received and not self._checkpoints.evaluation_follows():
+            self._stop()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._received:
+            self._stop()
+
+    def _stop(self):
+        self._checkpoints.save()
+        raise Interrupted(self._received, self.step)
+
+
+class LossWatch(StepCallback):
+    """Ends a run whose loss is no number any more, before a checkpoint could hold it.
+
+    Args:
+        checkpoints: Say what is kept.
+        learning_rate: Schedule of the optimizer step.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, learning_rate):
+        super().__init__(checkpoints.step, checkpoints.last_step)
+        self._checkpoints = checkpoints
+        self._learning_rate = learning_rate
+
+    def on_step_end(self, step, logs):
+        # The mean over the epoch so far, which one such step is enough to spoil.
+        if not math.isfinite(logs["loss"]):
+            raise RunError(
+                f"the loss became {logs['loss']} in step {step} (learning rate "
+                f"{float(self._learning_rate(step - 1)):g}, consistency weight {logs['consistency_weight']:g}); "
+                f"{self._checkpoints.what_is_kept()}; a smaller --max_learning_rate or weight may help"
+            )
