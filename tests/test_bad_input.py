@@ -152,6 +152,13 @@ def test_another_experiments_run_directory_is_refused(fails, tmp_path):
     assert "holds another experiment: --method=pi there" in fails(*TINY, f"--run_dir={run}", status=2)
 
 
+def test_a_run_directory_whose_flagfile_is_garbled_is_refused(fails, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "flags.cfg").write_text("--no_such_flag=1\n")
+    assert "flags.cfg is no flagfile of this version" in fails(*TINY, f"--run_dir={run}", status=2)
+
+
 def test_a_folder_that_is_no_runs_is_refused(fails, tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     assert "is not empty" in fails(*TINY, f"--run_dir={tmp_path}", status=2)

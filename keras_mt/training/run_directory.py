@@ -1,8 +1,11 @@
 """The folder of a run: what is in it, and whose run it is."""
 
+import copy
 import json
 import os
 from pathlib import Path
+
+from absl import flags
 
 from keras_mt.training import settings
 from keras_mt.training.program import RunError, UsageError
@@ -31,10 +34,10 @@ class RunDirectory:
         if self.flagfile.exists():
             recorded = self._recorded_flags()
             for name, value in settings.of_the_experiment().items():
-                if recorded.get(name) != FLAGS[name].serialize():
+                if recorded[name].value != value:
+                    there, here = (values[name].serialize() or f"no --{name}" for values in (recorded, FLAGS))
                     raise UsageError(
-                        f"--run_dir={self.path} holds another experiment: {recorded.get(name) or f'no --{name}'} "
-                        f"there, {FLAGS[name].serialize() or f'--{name}={value}'} here; name another folder"
+                        f"--run_dir={self.path} holds another experiment: {there} there, {here} here; name another folder"
                     )
         elif self.path.exists() and not self.path.is_dir():
             raise UsageError(f"--run_dir={self.path} is a file; name a folder")
@@ -75,14 +78,18 @@ class RunDirectory:
             write_atomically(self.flagfile, "\n".join([f"# {command} repeats this run.", *filter(None, lines), ""]))
 
     def _recorded_flags(self):
-        lines = self.flagfile.read_text().splitlines()
-        flags = [line for line in lines if line.startswith("--")]
-        recorded = {}
-        for line in flags:
-            name = line[2:].split("=")[0]
-            recorded[name if name in FLAGS else name.removeprefix("no")] = line
-        # A flag without a value is not written, and one that came with a later version had its default.
-        return {name: recorded.get(name, settings.default_of(name)) for name in settings.names()}
+        """The flags of the run as parsed from its flagfile; one that came with a later version has its default."""
+        recorded = copy.deepcopy(FLAGS)
+        recorded.unparse_flags()
+        for name in settings.names():
+            recorded[name].unparse()
+        try:
+            recorded(["", f"--flagfile={self.flagfile}"])
+        except (flags.Error, OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{self.flagfile} is no flagfile of this version ({error}); name another folder"
+            ) from error
+        return recorded
 
     def write_results(self, results: dict) -> None:
         """Writes results.json."""

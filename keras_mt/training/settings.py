@@ -1,6 +1,5 @@
 """The flags of an experiment, named after the paper's quantities, and the checks between them."""
 
-import copy
 import math
 import sys
 
@@ -162,13 +161,6 @@ def _check_ramp(name):
 def of_the_experiment() -> dict:
     """Returns name and value of each flag that makes the experiment what it is."""
     return {name: getattr(FLAGS, name) for name in names() if name not in NOT_OF_THE_EXPERIMENT}
-
-
-def default_of(name: str) -> str:
-    """Returns a flag's default as a flagfile has it, `--name=value`; empty for no value."""
-    flag = copy.deepcopy(FLAGS[name])
-    flag.unparse()
-    return flag.serialize()
 
 
 def names() -> list[str]:
