@@ -31,10 +31,12 @@ def main() -> None:
 
 
 def _adopt_flags(flagfile: Path) -> None:
-    """Takes the run's flags, except for those given on the command line."""
+    """Takes the run's flags, except for those given on the command line, and for where to write: it may be sent."""
+    cache_dir = FLAGS.cache_dir
     given = [FLAGS[name].serialize() for name in settings.names() if FLAGS[name].present]
     FLAGS.unparse_flags()
     FLAGS(["evaluate", f"--flagfile={flagfile}", *filter(None, given)])
+    FLAGS.cache_dir = cache_dir
 
 
 if __name__ == "__main__":

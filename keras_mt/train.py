@@ -38,7 +38,7 @@ def main() -> None:
     print(_describe(data, schedules, step), flush=True)
     callbacks = [
         schedules,
-        LossWatch(checkpoints, experiment.learning_rate()),
+        LossWatch(checkpoints),
         log,
         checkpoints,
         Interruption(checkpoints),

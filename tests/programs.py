@@ -14,14 +14,36 @@ TINY = (
 )  # fmt: skip
 
 
-def run_program(name, *flags, cwd=ROOT, **environment):
+def _arguments(name, flags, environment):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", **environment}
+    return {"args": [sys.executable, "-m", f"keras_mt.{name}", *flags], "env": environment, "text": True, "cwd": ROOT}
+
+
+def run_program(name, *flags, **environment):
     """Returns the finished process of `python -m keras_mt.<name>`."""
-    return subprocess.run(
-        [sys.executable, "-m", f"keras_mt.{name}", *flags],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    return subprocess.run(**_arguments(name, flags, environment), capture_output=True, timeout=600, check=False)
+
+
+def start_program(name, *flags, **environment):
+    """Returns the process as soon as it runs."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(**_arguments(name, flags, environment), stdout=pipe, stderr=pipe)
+
+
+def final_weights(run):
+    """Returns student's and teacher's weights of the newest checkpoint by name."""
+    import tensorflow as tf
+
+    steps = [path.name.removeprefix("step-") for path in (run / "checkpoints").glob("step-*")]
+    newest = run / "checkpoints" / f"step-{max(int(step) for step in steps if step.isdigit())}"
+    reader = tf.train.load_checkpoint(str(newest / "state"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(("student", "teacher"))]
+    assert len(names) > 50
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def same_weights(first_run, second_run):
+    """Asserts that two runs ended with the same weights, bit for bit."""
+    first, second = final_weights(first_run), final_weights(second_run)
+    assert first.keys() == second.keys()
+    assert all(first[name].tobytes() == second[name].tobytes() for name in first)

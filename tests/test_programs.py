@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import signal
 import subprocess
@@ -8,20 +7,8 @@ import time
 
 import numpy as np
 import pytest
-from programs import ROOT, TINY, run_program
+from programs import ROOT, TINY, run_program, same_weights, start_program
 from svhn_files import prepare_tfds, write_mat_files
-
-
-def weights_of(run):
-    import tensorflow as tf
-
-    newest = max((run / "checkpoints").glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
-    reader = tf.train.load_checkpoint(str(newest / "state"))
-    return {
-        name: reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-        if "student" in name or "teacher" in name
-    }
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +82,7 @@ def test_a_killed_run_continues_to_the_same_weights_and_evaluations(finished, tm
     run, _ = finished
     cut = tmp_path / "cut"
     flags = [*TINY, f"--checkpoint_steps={checkpoint_steps}", f"--run_dir={cut}"]
-    command = [sys.executable, "-m", "keras_mt.train", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start_program("train", *flags)
     deadline = time.monotonic() + 300
     while not (cut / "checkpoints" / f"step-{kill_at}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -107,9 +92,7 @@ def test_a_killed_run_continues_to_the_same_weights_and_evaluations(finished, tm
     continued = run_program("train", *flags)
     assert continued.returncode == 0, continued.stderr
     assert re.search(r"continues at step \d+", continued.stdout)
-    expected, actual = weights_of(run), weights_of(cut)
-    assert expected.keys() == actual.keys()
-    assert all((expected[name] == actual[name]).all() for name in expected)
+    same_weights(run, cut)
     assert (cut / "evaluations.csv").read_text() == (run / "evaluations.csv").read_text()
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -28,6 +29,7 @@ class Checkpoints(StepCallback):
         folder: Where checkpoints are kept; the newest three stay.
         model: The compiled model with a built optimizer.
         experiment: What must be the same to continue: names and values of flags.
+        in_force: Says of a step which learning rate and weight it had.
         interval: Steps between checkpoints.
         evaluation_steps: Steps between evaluations. Where both fall together the checkpoint comes after the evaluation,
             which would be lost otherwise.
@@ -35,10 +37,18 @@ class Checkpoints(StepCallback):
     """
 
     def __init__(
-        self, folder: Path, model: MeanTeacher, experiment: dict, interval: int, evaluation_steps: int, last_step: int
+        self,
+        folder: Path,
+        model: MeanTeacher,
+        experiment: dict,
+        in_force: Callable[[int], str],
+        interval: int,
+        evaluation_steps: int,
+        last_step: int,
     ):
         super().__init__(0, last_step)
         self.folder = folder
+        self.in_force = in_force
         self.interval = interval
         self.evaluation_steps = evaluation_steps
         self._experiment = json.loads(json.dumps(experiment))
@@ -73,7 +83,9 @@ class Checkpoints(StepCallback):
             path = self.folder / f"step-{step}"
             try:
                 self._read(path)
-            except (tf.errors.OpError, AssertionError, ValueError, KeyError, TypeError, OSError) as error:
+            except RunError:
+                raise
+            except Exception as error:  # TensorFlow raises many kinds for damaged files, down to `IndexError`.
                 damaged.append((path, type(error).__name__))
                 continue
             for lost, reason in damaged:
@@ -119,7 +131,7 @@ class Checkpoints(StepCallback):
         if path.exists():
             return
         if not all(bool(tf.reduce_all(tf.math.is_finite(v))) for v in self._trained):
-            raise RunError(f"weights are not finite after step {self.step}, which is not saved; {self.what_is_kept()}")
+            self.end_with(f"weights are not finite after step {self.step}")
         unfinished = self.folder / "unfinished"
         try:
             self.folder.mkdir(exist_ok=True)
@@ -135,16 +147,28 @@ class Checkpoints(StepCallback):
         except (tf.errors.OpError, OSError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             reason = " ".join(str(error).split())[:200]
-            raise RunError(f"checkpoint {path} can't be written ({reason}); {self.what_is_kept()}") from error
+            raise RunError(
+                f"checkpoint {path} can't be written ({reason}); {self.what_is_kept()}; when there is room the same "
+                "command continues"
+            ) from error
         for step in self.steps()[:-_KEPT]:
             shutil.rmtree(self.folder / f"step-{step}")
+
+    def end_with(self, finding: str) -> None:
+        """Ends a run that has become worthless.
+
+        Raises:
+            RunError: Always.
+        """
+        raise RunError(
+            f"{finding} ({self.in_force(self.step)}); {self.what_is_kept()}; start anew with a smaller "
+            "--max_learning_rate or weight"
+        )
 
     def what_is_kept(self) -> str:
         """Returns what a user may fall back to, as half a sentence."""
         steps = self.steps()
-        if not steps:
-            return "no checkpoint had been saved yet"
-        return f"the checkpoint of step {steps[-1]} is kept, and the same command continues from it"
+        return f"the checkpoint of step {steps[-1]} is kept" if steps else "no checkpoint had been saved yet"
 
     def evaluation_follows(self) -> bool:
         """Whether the present step ends an epoch, so that an evaluation comes before the checkpoint."""

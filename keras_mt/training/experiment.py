@@ -91,14 +91,20 @@ def checkpoints(folder: Path, model: keras_mt.MeanTeacher) -> Checkpoints:
         folder,
         model,
         settings.of_the_experiment(),
+        _in_force,
         settings.checkpoint_steps(),
         FLAGS.evaluation_steps,
         FLAGS.training_steps,
     )
 
 
-def learning_rate() -> keras_mt.schedules.RampUpDown:
-    """Returns the learning rate as a schedule of the optimizer step."""
+def _in_force(step):
+    before = step - 1  # Schedules count from 0.
+    weight = mean_teacher_callback().consistency_weight(before)
+    return f"learning rate {float(_learning_rate()(before)):g}, consistency weight {float(weight):g}"
+
+
+def _learning_rate():
     return keras_mt.schedules.RampUpDown(
         FLAGS.max_learning_rate, FLAGS.rampup_steps, FLAGS.rampdown_steps, FLAGS.training_steps
     )
@@ -108,7 +114,7 @@ def _optimizer():
     schedules = keras_mt.schedules
     beta_2 = FLAGS.adam_beta_2_during_rampup, FLAGS.adam_beta_2_after_rampup
     return keras_mt.optimizers.ScheduledAdam(
-        learning_rate=learning_rate(),
+        learning_rate=_learning_rate(),
         beta_1=schedules.RampedBeta1(FLAGS.rampdown_steps, FLAGS.training_steps),
         beta_2=schedules.StepSwitch(*beta_2, FLAGS.rampup_steps),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_mt.training.program import RunError
 from keras_mt.twin import heads
 
 
@@ -18,6 +19,9 @@ def export_saved_model(network: keras.Model, path: Path) -> None:
     Args:
         network: A functional network from images to logits: the teacher.
         path: Folder of the SavedModel; written beside and then renamed.
+
+    Raises:
+        RunError: If it can't be written.
     """
     shape = (None, *network.inputs[0].shape[1:])
 
@@ -35,6 +39,10 @@ def export_saved_model(network: keras.Model, path: Path) -> None:
 
     unfinished = path.with_name(path.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    tf.saved_model.save(archive, str(unfinished), signatures={"serving_default": signature})
-    shutil.rmtree(path, ignore_errors=True)
-    unfinished.rename(path)
+    try:
+        tf.saved_model.save(archive, str(unfinished), signatures={"serving_default": signature})
+        shutil.rmtree(path, ignore_errors=True)
+        unfinished.rename(path)
+    except (tf.errors.OpError, OSError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise RunError(f"{path} can't be written ({' '.join(str(error).split())[:200]})") from error

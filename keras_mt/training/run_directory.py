@@ -37,7 +37,8 @@ class RunDirectory:
                 if recorded[name].value != value:
                     there, here = (values[name].serialize() or f"no --{name}" for values in (recorded, FLAGS))
                     raise UsageError(
-                        f"--run_dir={self.path} holds another experiment: {there} there, {here} here; name another folder"
+                        f"--run_dir={self.path} holds another experiment: {there} there, {here} here; name another "
+                        "folder"
                     )
         elif self.path.exists() and not self.path.is_dir():
             raise UsageError(f"--run_dir={self.path} is a file; name a folder")

@@ -5,7 +5,7 @@ import signal
 import threading
 
 from keras_mt.training.checkpoints import Checkpoints
-from keras_mt.training.program import Interrupted, RunError
+from keras_mt.training.program import Interrupted
 from keras_mt.training.steps import StepCallback
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -56,19 +56,13 @@ class LossWatch(StepCallback):
 
     Args:
         checkpoints: Say what is kept.
-        learning_rate: Schedule of the optimizer step.
     """
 
-    def __init__(self, checkpoints: Checkpoints, learning_rate):
+    def __init__(self, checkpoints: Checkpoints):
         super().__init__(checkpoints.step, checkpoints.last_step)
         self._checkpoints = checkpoints
-        self._learning_rate = learning_rate
 
     def on_step_end(self, step, logs):
         # The mean over the epoch so far, which one such step is enough to spoil.
         if not math.isfinite(logs["loss"]):
-            raise RunError(
-                f"the loss became {logs['loss']} in step {step} (learning rate "
-                f"{float(self._learning_rate(step - 1)):g}, consistency weight {logs['consistency_weight']:g}); "
-                f"{self._checkpoints.what_is_kept()}; a smaller --max_learning_rate or weight may help"
-            )
+            self._checkpoints.end_with(f"the loss became {logs['loss']} in step {step}")
