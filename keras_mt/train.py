@@ -36,26 +36,10 @@ def main() -> None:
     schedules = experiment.mean_teacher_callback()
     schedules.set_model(model)
     print(_describe(data, schedules, step), flush=True)
-    callbacks = [
-        schedules,
-        LossWatch(checkpoints),
-        log,
-        checkpoints,
-        Interruption(checkpoints),
-        ProgressBar(step, last_step),
-    ]
-    evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)
-    for steps, epochs in _epochs(step, FLAGS.evaluation_steps, last_step):
-        model.fit(
-            experiment.batches(data, step),
-            steps_per_epoch=steps,
-            epochs=epochs,
-            validation_data=evaluation,
-            callbacks=callbacks,
-            shuffle=False,  # The batches are.
-            verbose=0,
-        )
-        step += steps * epochs
+    interruption = Interruption(checkpoints)
+    callbacks = [schedules, LossWatch(checkpoints), log, checkpoints, interruption, ProgressBar(step, last_step)]
+    with interruption:
+        _fit(model, data, step, callbacks)
 
     export.export_saved_model(model.teacher, run.exported_teacher)
     title = f"{FLAGS.dataset}, {len(data.labeled)} labels, {FLAGS.method}"
@@ -63,7 +47,7 @@ def main() -> None:
     last = log.rows[-1]
     run.write_results(
         {
-            "step": step,
+            "step": last_step,
             "student": {"error": last["student_error"]},
             "teacher": {"error": last["teacher_error"]},
             "lowest_teacher_error": _lowest(log.rows),
@@ -74,9 +58,24 @@ def main() -> None:
         }
     )
     print(
-        f"{title}: student {last['student_error']:.2f} %, teacher {last['teacher_error']:.2f} % error after {step} "
-        f"steps; results in {run.path}"
+        f"{title}: student {last['student_error']:.2f} %, teacher {last['teacher_error']:.2f} % error after "
+        f"{last_step} steps; results in {run.path}"
     )
+
+
+def _fit(model, data, step, callbacks):
+    evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)
+    for steps, epochs in _epochs(step, FLAGS.evaluation_steps, FLAGS.training_steps):
+        model.fit(
+            experiment.batches(data, step),
+            steps_per_epoch=steps,
+            epochs=epochs,
+            validation_data=evaluation,
+            callbacks=callbacks,
+            shuffle=False,  # The batches are.
+            verbose=0,
+        )
+        step += steps * epochs
 
 
 def _epochs(step, interval, last):

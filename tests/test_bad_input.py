@@ -59,6 +59,7 @@ OTHER_FLAGS = [
     (["--phase=validation", "--num_validation=1198"], "--num_validation=1198"),
     (["--phase=validation", "--num_validation=1195"], "--num_labels=50"),
     (["--num_labels=all", "--labeled_per_batch=vary", "--noconsistency_on_labeled"], "--noconsistency_on_labeled"),
+    (["--num_labels=all", "--labeled_per_batch=20", "--noconsistency_on_labeled"], "--noconsistency_on_labeled"),
     (["--method=pi", "--labeled_per_batch=all"], "--method=pi"),
     (["--flagfile=no_such_file.cfg"], "no_such_file.cfg"),
     (["--flagfile=keras_mt"], "--flagfile="),
@@ -133,6 +134,18 @@ def test_a_flagfile_that_includes_itself_is_named(fails, tmp_path, name):
 def test_a_flagfile_with_a_wrong_line_is_named(fails, tmp_path):
     (tmp_path / "a.cfg").write_text("--width=wide\n")
     assert "--width=wide" in fails(f"--flagfile={tmp_path / 'a.cfg'}", status=2)
+
+
+def test_the_papers_runs_with_all_labels_are_no_bad_input(monkeypatch, tmp_path):
+    from keras_mt.training import settings
+
+    if "run_dir" not in settings.FLAGS:
+        settings.define()
+    for flag in settings.names():
+        settings.FLAGS[flag].unparse()
+    flags = ["--num_labels=all", "--batch_size=20", "--labeled_per_batch=20", f"--run_dir={tmp_path}"]
+    settings.FLAGS(["train", *flags])
+    settings.check()
 
 
 def test_a_flagfile_made_short_on_the_command_line_only_warns(tmp_path):

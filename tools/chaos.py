@@ -55,18 +55,24 @@ def _compare(options, method, precision):
     generator = random.Random(name)
     while_saving = 0
     for number in range(options.kills):
+        started = time.time()
         process = _start(flags, killed)
         # About a third dies before its first step, and all together they get through most of the run.
         time.sleep(generator.uniform(0.1, 0.1 + min(duration, 8.0 + duration / options.kills)))
         unfinished = killed / "checkpoints" / "unfinished"
         patience = time.monotonic() + 30
-        while number % 2 and not unfinished.exists() and process.poll() is None and time.monotonic() < patience:
+        while (
+            number % 2
+            and not _written_since(unfinished, started)
+            and process.poll() is None
+            and time.monotonic() < patience
+        ):
             time.sleep(0.0005)
         if process.poll() is not None:
             break
         process.send_signal(signal.SIGKILL)
         process.wait()
-        while_saving += unfinished.exists()
+        while_saving += _written_since(unfinished, started)
     else:
         number = options.kills
     status = _start(flags, killed).wait()
@@ -79,6 +85,14 @@ def _compare(options, method, precision):
         flush=True,
     )
     return equal
+
+
+def _written_since(folder, started):
+    """Whether a half-written checkpoint is there, and is not what an earlier kill left."""
+    try:
+        return folder.stat().st_ctime >= started
+    except FileNotFoundError:
+        return False
 
 
 def _start(flags, run):

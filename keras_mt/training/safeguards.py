@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Interruption(StepCallback):
     """On SIGTERM or SIGINT finishes the step (and the evaluation under way), saves, and ends the run.
 
-    A second signal ends it at once.
+    Listens where it is entered (`with interruption:`). A second signal ends the run at once.
 
     Args:
         checkpoints: Save the run.
@@ -26,17 +26,18 @@ class Interruption(StepCallback):
         self._received = None
         self._handlers = {}
 
-    def on_train_begin(self, logs=None):
+    def __enter__(self):
         if threading.current_thread() is threading.main_thread():  # Others may not set handlers.
             self._handlers = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        return self
 
-    def on_train_end(self, logs=None):
+    def __exit__(self, *error):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def _receive(self, number, frame):
         self._received = number
-        self.on_train_end()
+        self.__exit__()
 
     def on_step_end(self, step, logs):
         if self._received and not self._checkpoints.evaluation_follows():

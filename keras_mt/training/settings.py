@@ -131,18 +131,19 @@ def check() -> None:
         _check_ramp(ramp)
     if FLAGS.logit_distance_weight and FLAGS.num_heads == 1:
         raise UsageError(f"--logit_distance_weight={FLAGS.logit_distance_weight} needs --num_heads=2")
-    if FLAGS.method != "supervised" and labeled in ("all", FLAGS.batch_size):
+    if FLAGS.method != "supervised" and labeled in ("all", FLAGS.batch_size) and labels != "all":
         raise UsageError(
             f"--method={FLAGS.method} needs unlabeled examples; --labeled_per_batch={labeled} shows labeled ones only, "
             "give a smaller number or vary"
         )
     if FLAGS.num_validation is not None and FLAGS.phase != "validation":
         raise UsageError(f"--num_validation={FLAGS.num_validation} needs --phase=validation, not {FLAGS.phase}")
-    nothing_unlabeled = labels == "all" and labeled == "vary" and FLAGS.num_extra_unlabeled == 0
+    shown = ("all", FLAGS.batch_size) if FLAGS.num_extra_unlabeled else ("all", "vary", FLAGS.batch_size)
+    nothing_unlabeled = labels == "all" and labeled in shown
     if FLAGS.method != "supervised" and nothing_unlabeled and not FLAGS.consistency_on_labeled:
         raise UsageError(
-            "--noconsistency_on_labeled needs examples without a label; --num_labels=all with --labeled_per_batch=vary "
-            "leaves none"
+            f"--noconsistency_on_labeled needs examples without a label; --num_labels=all with "
+            f"--labeled_per_batch={labeled} leaves none"
         )
 
 
