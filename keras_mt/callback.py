@@ -71,6 +71,10 @@ class MeanTeacherCallback(keras.callbacks.Callback):
                 f"consistency weight {weight.maximum:g}{ramp}, {model.consistency.name} on {who} examples divided by "
                 "the batch size"
             )
+        if model.prediction_ensemble is not None:
+            shape = model.prediction_ensemble.averages.shape
+            consistency += f" against remembered predictions ({shape[0]}×{shape[1]} numbers, momentum "
+            consistency += f"{model.ensembling_momentum:g})"
         rule = f"EMA decay {decay.after:g}"
         if decay.before != decay.after:
             rule = f"EMA decay {decay.before:g} for {decay.switch_step} steps, then {decay.after:g}"

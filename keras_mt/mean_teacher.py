@@ -8,8 +8,10 @@ from keras import ops
 
 from keras_mt import costs, input_checks, metrics, schedules, twin
 from keras_mt.noise import noise_variables, set_noise
+from keras_mt.prediction_ensemble import PredictionEnsemble, split_visit
+from keras_mt.student_variables import StudentVariables
 
-METHODS = ("mean_teacher", "pi", "supervised")
+METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
 
 
 def _check(argument, value, allowed):
@@ -18,7 +20,7 @@ def _check(argument, value, allowed):
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
-class MeanTeacher(keras.Model):
+class MeanTeacher(StudentVariables, keras.Model):
     """Trains a student with the help of its own average, the teacher, from few labels and many examples.
 
     Wrap any built classifier, `compile` it as usual (the default loss is the paper's), and `fit` it with a
@@ -31,7 +33,9 @@ class MeanTeacher(keras.Model):
         teacher: A second network of the same shape, if the student can't be cloned or the teacher's noise is to
             differ. Its weights are overwritten with the student's.
         method: `"mean_teacher"`; `"pi"` (the target is the student itself under a second draw of noise, with a
-            gradient of its own); or `"supervised"` (no consistency cost). The average is kept for all three.
+            gradient of its own); `"temporal_ensembling"` (the target is an average of the student's own past
+            predictions for the example; `fit` then takes `(x, index of each example)` as its `x`); or
+            `"supervised"` (no consistency cost). The average of the weights is kept for all four.
         consistency: `"mse"`, `"kl"`, a trust in [0, 1] (see `costs.TrustConsistency`) or a `keras.losses.Loss`
             of the target's and the student's logits.
         consistency_on_labeled: Whether labeled examples take part in the consistency cost. They count in its
@@ -43,6 +47,8 @@ class MeanTeacher(keras.Model):
             teacher's pass `"own"` means `"ema"`.
         from_logits: Whether the student's outputs are logits (default) or softmax probabilities.
         seed: All noise of a step is a function of this seed and the number of batches trained on.
+        num_examples: Number of training examples; `"temporal_ensembling"` needs it.
+        ensembling_momentum: α of the average of predictions, `Z ← αZ + (1 - α)z` once an epoch.
 
     Example:
 
@@ -67,6 +73,8 @@ class MeanTeacher(keras.Model):
         teacher_statistics: str = "own",
         from_logits: bool = True,
         seed: int = 0,
+        num_examples: int | None = None,
+        ensembling_momentum: float = 0.6,
         name: str = "mean_teacher",
     ):
         super().__init__(name=name)
@@ -92,6 +100,14 @@ class MeanTeacher(keras.Model):
         self.teacher_statistics = teacher_statistics
         self.from_logits = from_logits
         self.seed = seed
+        self.num_examples = num_examples
+        self.ensembling_momentum = ensembling_momentum
+        self.prediction_ensemble = None
+        if method == "temporal_ensembling":
+            if num_examples is None:
+                raise ValueError("Temporal ensembling needs the argument `num_examples`. Received: num_examples=None")
+            classes = twin.heads(student.outputs)[0].shape[-1]
+            self.prediction_ensemble = PredictionEnsemble(num_examples, classes, ensembling_momentum)
         self.batches_seen = self.add_weight(
             shape=(), initializer="zeros", dtype="int64", trainable=False, name="batches_seen"
         )
@@ -104,11 +120,14 @@ class MeanTeacher(keras.Model):
 
     def train_step(self, data):
         x, labels, labeled, label_weight = self._unpack(data)
+        x, visit = self._split_visit(x, training=True)
         step = tf.identity(self.optimizer.iterations)
         weight = self._consistency_weight(step) if self._consistency_weight else tf.constant(0.0)
         statistics = twin.remember_statistics(self.teacher)
 
-        target = None
+        target, taking_part = None, None if self.consistency_on_labeled else 1.0 - labeled
+        if self.method == "temporal_ensembling":
+            target, taking_part = self._remembered(visit, taking_part)
         if self.method == "mean_teacher":  # Outside of the tape: no gradient can reach it, none is recorded.
             target, _ = self._noisy_pass(self.teacher, x, draw=1)
         with tf.GradientTape() as tape:
@@ -117,7 +136,6 @@ class MeanTeacher(keras.Model):
             if self.method == "pi":
                 target, _ = self._noisy_pass(self.student, x, draw=1)
             if target is not None:
-                taking_part = None if self.consistency_on_labeled else 1.0 - labeled
                 distance = self.consistency(self._logits(target), self._logits(consistency_logits), taking_part)
                 parts["consistency_cost"] = weight * distance
             if self.logit_distance_weight:
@@ -134,6 +152,8 @@ class MeanTeacher(keras.Model):
         twin.move_average(twin.averaged_pairs(self.student, self.teacher), decay)
         twin.move_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay)
         self.batches_seen.assign_add(1)
+        if self.method == "temporal_ensembling":
+            self.prediction_ensemble.update(visit[0], ops.softmax(self._logits(logits)), visit[1])
 
         self._trackers["consistency_weight"].update_state(weight)
         self._trackers["ema_decay"].update_state(decay)
@@ -147,6 +167,15 @@ class MeanTeacher(keras.Model):
     def _logits(self, outputs):
         # softmax(log p) = p: the costs take logits.
         return outputs if self.from_logits else ops.log(ops.clip(outputs, 1e-7, 1.0))
+
+    def _remembered(self, visit, taking_part):
+        """Returns the target of temporal ensembling as the network would output it, and who has one and takes part."""
+        target, known = self.prediction_ensemble.target(visit[0])
+        target = ops.log(ops.clip(target, 1e-7, 1.0)) if self.from_logits else target
+        return target, known if taking_part is None else known * taking_part
+
+    def _split_visit(self, x, training=False):
+        return (x, None) if self.prediction_ensemble is None else split_visit(x, self.student.inputs, training)
 
     def _statistics_rule(self):
         has_own = self.method == "mean_teacher"
@@ -180,7 +209,7 @@ class MeanTeacher(keras.Model):
 
     def call(self, inputs, training=None):
         """Returns the outputs `[batch, classes]` of the teacher's classification head."""
-        return twin.heads(self.teacher(inputs, training=training))[0]
+        return twin.heads(self.teacher(self._split_visit(inputs)[0], training=training))[0]
 
     def compile(self, optimizer="adam", loss=None, metrics=None, weighted_metrics=None, **kwargs):
         """As `keras.Model.compile`; the loss is the paper's unless one is given.
@@ -224,6 +253,7 @@ class MeanTeacher(keras.Model):
 
     def test_step(self, data):
         x, labels, labeled, label_weight = self._unpack(data)
+        x, _ = self._split_visit(x)
         for name, network in (("student", self.student), ("teacher", self.teacher)):
             logits, _ = twin.heads(network(x, training=False))
             loss = self.compute_loss(x, labels, logits, label_weight, training=False)
@@ -258,29 +288,6 @@ class MeanTeacher(keras.Model):
         results = self.compute_metrics(x, labels, logits, label_weight)
         return {name: value for name, value in results.items() if name not in hidden}
 
-    @property
-    def trainable_variables(self):
-        # Not `teacher.trainable = False`: that would put its batch normalization into inference mode for good.
-        return self.student.trainable_variables if self.trainable else []
-
-    @property
-    def trainable_weights(self):
-        return self.trainable_variables
-
-    @property
-    def non_trainable_variables(self):
-        trained = {id(v) for v in self.trainable_variables}
-        return [v for v in self.variables if id(v) not in trained]
-
-    @property
-    def non_trainable_weights(self):
-        trained = {id(v) for v in self.trainable_variables}
-        return [v for v in self.weights if id(v) not in trained]
-
-    @property
-    def losses(self):
-        return self.student.losses
-
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         return {
@@ -294,6 +301,8 @@ class MeanTeacher(keras.Model):
             "teacher_statistics": self.teacher_statistics,
             "from_logits": self.from_logits,
             "seed": self.seed,
+            "num_examples": self.num_examples,
+            "ensembling_momentum": self.ensembling_momentum,
             "name": self.name,
         }
 

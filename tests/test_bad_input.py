@@ -42,6 +42,7 @@ WRONG_VALUES = {
     "adam_beta_2_after_rampup": ["-0.1", "1.0", "nan"],
     "max_consistency_weight": ["-1", "nan", "inf", "x"],
     "consistency_trust": ["-0.1", "1.1", "x"],
+    "ensembling_momentum": ["-0.1", "1.0", "nan"],
     "consistency_on_labeled": ["maybe"],
     "logit_distance_weight": ["-1", "nan", "0.1"],
     "ema_decay_during_rampup": ["-0.1", "1.0", "x"],

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-METHODS = ("mean_teacher", "pi", "supervised")
+METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
 PRECISIONS = ("float32", "bfloat16")
 
 

@@ -54,6 +54,7 @@ def training_batches(
     labeled_per_batch: int | str,
     seed: int,
     first_step: int = 0,
+    with_examples: bool = False,
 ) -> tf.data.Dataset:
     """Returns the endless training batches `(images, labels)` from step `first_step` on.
 
@@ -66,6 +67,8 @@ def training_batches(
             `"vary"`: all from all examples, each with the label it happens to have. `"all"`: labeled only.
         seed: Seed of the order.
         first_step: Number of the first batch.
+        with_examples: Whether batches are `((images, example, counted), labels)` with the index of each example and
+            whether this is its visit of the epoch, which labeled examples drawn beside the others' stream are not.
 
     Raises:
         ValueError: If images, labels or numbers are not as described.
@@ -73,6 +76,11 @@ def training_batches(
     _check(images, labels, labeled, batch_size, labeled_per_batch)
     shown = np.full(len(labels), -1, "int32")
     shown[labeled] = labels[labeled]
+    if with_examples and batch_size > len(images):
+        raise ValueError(
+            f"Argument `batch_size` must be at most the number of examples, {len(images)}, for an epoch to visit each "
+            f"once. Received: batch_size={batch_size}"
+        )
     from_labeled = {"vary": 0, "all": batch_size}.get(labeled_per_batch, labeled_per_batch)
     hides_the_rest = labeled_per_batch != "vary"
     images = shared_tensor(images)
@@ -86,7 +94,10 @@ def training_batches(
         batch_labels = tf.gather(shown, index)
         if hides_the_rest:
             batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, -1)
-        return tf.gather(images, index), batch_labels
+        if not with_examples:
+            return tf.gather(images, index), batch_labels
+        counted = (tf.range(batch_size) >= from_labeled) | (from_labeled == batch_size)
+        return (tf.gather(images, index), index, counted), batch_labels
 
     steps = tf.data.Dataset.counter(start=first_step)
     return without_copies(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))

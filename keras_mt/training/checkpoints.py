@@ -22,8 +22,9 @@ class Checkpoints(StepCallback):
     """Saves a `MeanTeacher` every few steps as a `tf.train.Checkpoint` in a folder of its own.
 
     Held are the weights and statistics of both networks, the optimizer's state, the number of batches seen (of
-    which all noise is a function), and the metrics of the epoch that is under way. The folder is written under another
-    name and then renamed: a crash, a full disk or a kill leaves the last good one.
+    which all noise is a function), what temporal ensembling remembers, and the metrics of the epoch that is under
+    way. The folder is written under another name and then renamed: a crash, a full disk or a kill leaves the last
+    good one.
 
     Args:
         folder: Where checkpoints are kept; the newest three stay.
@@ -62,6 +63,8 @@ class Checkpoints(StepCallback):
             "batches_seen": [model.batches_seen],
             "metrics": self._metrics,
         }
+        if model.prediction_ensemble is not None:
+            groups["prediction_ensemble"] = model.prediction_ensemble.weights
         content = {name: [v.value for v in variables] for name, variables in groups.items()}
         # Not `tf.train.CheckpointManager`: it takes names of files to delete from a file in the folder, its pairs of
         # files are not renamed together, and a garbled list of checkpoints would start the run anew.

@@ -46,6 +46,7 @@ def batches(data: Dataset, first_step: int) -> tf.data.Dataset:
         labeled_per_batch=settings.labeled_per_batch(),
         seed=FLAGS.seed,
         first_step=first_step,
+        with_examples=FLAGS.method == "temporal_ensembling",
     )
 
 
@@ -57,7 +58,7 @@ def build_model(data: Dataset) -> keras_mt.MeanTeacher:
         _network(data, dropout, statistics) for dropout in (FLAGS.student_dropout, FLAGS.teacher_dropout)
     )
     first_images, _ = next(iter(batches(data, 0)))
-    keras_mt.layers.initialize_from_batch(student, first_images)
+    keras_mt.layers.initialize_from_batch(student, tf.nest.flatten(first_images)[0])
     model = keras_mt.MeanTeacher(
         student,
         teacher,
@@ -67,6 +68,8 @@ def build_model(data: Dataset) -> keras_mt.MeanTeacher:
         logit_distance_weight=FLAGS.logit_distance_weight,
         teacher_statistics=FLAGS.teacher_statistics,
         seed=FLAGS.seed,
+        num_examples=len(data.images),
+        ensembling_momentum=FLAGS.ensembling_momentum,
     )
     model.compile(optimizer=_optimizer(), jit_compile=settings.jit_compile())
     model.optimizer.build(model.trainable_variables)

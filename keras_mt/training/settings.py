@@ -69,6 +69,7 @@ def define() -> None:
     real("adam_beta_2_after_rampup", 0.999, "Adam's beta 2 after it.", 0.0, 0.9999999)
     real("max_consistency_weight", 0.0, "Consistency weight after the ramp-up; MSE is averaged over classes.", 0.0, 1e9)
     real("consistency_trust", 0.0, "From 0 (MSE) to 1 (scaled KL divergence).", 0.0, 1.0)
+    real("ensembling_momentum", 0.6, "Momentum of temporal ensembling's average of predictions.", 0.0, 0.9999999)
     yes_no("consistency_on_labeled", True, "Whether labeled examples take part in the consistency cost.")
     real("logit_distance_weight", 0.0, "Weight of the squared distance between two heads.", 0.0, 1e9)
     real("ema_decay_during_rampup", 0.99, "Decay of the teacher's average during the ramp-up.", 0.0, 0.9999999)

@@ -1,0 +1,104 @@
+"""The memory of temporal ensembling (Laine & Aila 2017, section 2.2)."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class PredictionEnsemble(keras.layers.Layer):
+    """An average of each example's past predictions: `Z ← αZ + (1 - α)z` at each visit.
+
+    Takes `num_examples × (num_classes + 1)` numbers of 4 bytes.
+
+    Args:
+        num_examples: Number of training examples, N.
+        num_classes: Number of classes, C.
+        momentum: α in [0, 1).
+
+    Reference: https://arxiv.org/abs/1610.02242
+    """
+
+    def __init__(self, num_examples: int, num_classes: int, momentum: float = 0.6, **kwargs):
+        super().__init__(trainable=False, autocast=False, **kwargs)
+        if num_examples < 1:
+            raise ValueError(f"Argument `num_examples` must be positive. Received: num_examples={num_examples}")
+        if not 0.0 <= momentum < 1.0:
+            raise ValueError(f"Argument `momentum` must be in the range [0, 1). Received: momentum={momentum}")
+        self.num_examples = num_examples
+        self.num_classes = num_classes
+        self.momentum = momentum
+        constant = {"trainable": False, "initializer": "zeros", "autocast": False}
+        self.averages = self.add_weight((num_examples, num_classes), name="averages", dtype="float32", **constant)
+        self.visits = self.add_weight((num_examples,), name="visits", dtype="int32", **constant)
+        self.built = True
+
+    def target(self, example) -> tuple:
+        """Returns what is remembered of examples.
+
+        Args:
+            example: Indices `[batch]`.
+
+        Returns:
+            Probabilities `[batch, classes]`, bias-corrected: `Z / (1 - α^visits)`; and a float32 mask `[batch]` that
+            is 1 for those that were visited before.
+        """
+        visits = tf.gather(self.visits.value, example)
+        known = visits > 0
+        correction = 1.0 - tf.pow(self.momentum, tf.cast(visits, "float32"))
+        averages = tf.gather(self.averages.value, example)
+        return averages / tf.where(known, correction, 1.0)[:, None], tf.cast(known, "float32")
+
+    def update(self, example, predictions, counted) -> None:
+        """Lets examples remember one more prediction.
+
+        Args:
+            example: Indices `[batch]`, each at most twice: where one pass ends and the next begins.
+            predictions: Probabilities `[batch, classes]`.
+            counted: Booleans `[batch]`: whether the visit counts. Visits in a stream of labeled examples beside one of
+                all examples do not: an epoch updates each example once.
+        """
+        same = (example[:, None] == example[None, :]) & counted[:, None] & counted[None, :]
+        earlier = tf.linalg.band_part(tf.ones_like(same, "int32"), -1, 0) - tf.eye(tf.shape(same)[0], dtype="int32")
+        again = tf.reduce_any(same & (earlier > 0), axis=1)
+        for visit in (counted & ~again, counted & again):
+            self._remember(example, ops.cast(predictions, "float32"), visit)
+
+    def _remember(self, example, predictions, visit):
+        difference = predictions - tf.gather(self.averages.value, example)
+        moved = tf.where(visit[:, None], (1.0 - self.momentum) * difference, 0.0)
+        self.averages.value.scatter_add(tf.IndexedSlices(moved, example))
+        self.visits.value.scatter_add(tf.IndexedSlices(tf.cast(visit, "int32"), example))
+
+    def call(self, example):
+        """Returns the targets of examples."""
+        return self.target(example)[0]
+
+    def get_config(self):
+        own = {"num_examples": self.num_examples, "num_classes": self.num_classes, "momentum": self.momentum}
+        return {**super().get_config(), **own}
+
+
+def split_visit(x, inputs, training: bool) -> tuple:
+    """Splits what `fit` was given into what the network takes and whose predictions they are.
+
+    Args:
+        x: `(inputs, example)` or `(inputs, example, counted)`; in evaluation also the inputs alone.
+        inputs: The inputs of the network, which tell how many there are.
+        training: Whether the indices are needed.
+
+    Returns:
+        `(inputs, (example, counted))`, or `(inputs, None)` if there are no indices.
+
+    Raises:
+        ValueError: If they are needed and not there.
+    """
+    if len(keras.tree.flatten(x)) > len(keras.tree.flatten(inputs)):
+        x, example, *counted = x
+        return x, (example, counted[0] if counted else tf.ones_like(example, "bool"))
+    if training:
+        raise ValueError(
+            "Temporal ensembling needs the index of each example as well: `fit((x, np.arange(len(x))), y)`. "
+            "Received: x alone"
+        )
+    return x, None
