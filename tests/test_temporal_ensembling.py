@@ -1,10 +1,13 @@
 """Temporal ensembling: each example's past predictions are its target (Laine & Aila 2017)."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import quiet_convnet, small_convnet, values
+from programs import TINY, run_program, same_weights
 
 import keras_mt
 from keras_mt.data import training_batches
@@ -150,3 +153,24 @@ def test_xla_remembers_the_same(batch):
         fit(model, images, labels, epochs=2, shuffle=False)
         remembered.append(model.prediction_ensemble.averages.numpy())
     np.testing.assert_allclose(*remembered, rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_that_was_cut_off_remembers_what_it_had_seen(tmp_path):
+    flags = [*TINY, "--method=temporal_ensembling", "--labeled_per_batch=2"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_program("train", *flags, f"--run_dir={whole}").returncode == 0
+    shutil.copytree(whole, cut)
+    shutil.rmtree(cut / "checkpoints" / "step-12")
+    process = run_program("train", *flags, f"--run_dir={cut}")
+    assert process.returncode == 0, process.stderr
+    assert "continues at step 8" in process.stdout
+    assert "against remembered predictions (1198×10 numbers, momentum 0.6)" in process.stdout
+    same_weights(whole, cut)
+    remembered = [
+        tf.train.load_checkpoint(str(run / "checkpoints" / "step-12" / "state")).get_tensor(
+            "prediction_ensemble/1/.ATTRIBUTES/VARIABLE_VALUE"
+        )
+        for run in (whole, cut)
+    ]
+    assert remembered[0].sum() == 12 * 18  # Visits: 18 of each batch of 20 are of the stream of all examples.
+    np.testing.assert_array_equal(*remembered)
