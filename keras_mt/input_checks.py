@@ -31,6 +31,17 @@ def check_examples(x, y, num_classes: int) -> None:
         _refuse_hidden()
 
 
+def check_indices(example, num_examples: int) -> None:
+    """Checks an array of indices of examples, which temporal ensembling needs.
+
+    Raises:
+        ValueError: If an index is no example's.
+    """
+    if isinstance(example, np.ndarray) and (example.min() < 0 or example.max() >= num_examples):
+        wrong = example[(example < 0) | (example >= num_examples)][0]
+        raise ValueError(f"Indices of examples must be from 0 to {num_examples - 1}. Received: {wrong}")
+
+
 def _check_classes(labels, num_classes):
     if labels.dtype.kind not in "iub" and not (labels == np.round(labels)).all():
         wrong = labels[labels != np.round(labels)][0]

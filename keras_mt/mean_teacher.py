@@ -236,6 +236,8 @@ class MeanTeacher(StudentVariables, keras.Model):
         num_classes = twin.heads(outputs)[0].shape[-1] if outputs else None
         if num_classes and num_classes > 1:
             input_checks.check_examples(x, y, num_classes)
+        if self.prediction_ensemble is not None and isinstance(x, tuple):
+            input_checks.check_indices(x[1], self.num_examples)
         return super().fit(x, y, *args, **kwargs)
 
     def compile_from_config(self, config):

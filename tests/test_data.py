@@ -1,4 +1,5 @@
 import hashlib
+import types
 
 import numpy as np
 import pytest
@@ -159,6 +160,23 @@ def test_gray_mnist_from_tfds(shared_tfds, tmp_path):
 def test_an_unknown_data_set_is_named(tmp_path):
     with pytest.raises(DataError, match="--dataset=no_such_set"):
         load_dataset("no_such_set", str(tmp_path))
+
+
+@pytest.mark.parametrize("wrong", ["float images", "labels that are numbers", "no labels"])
+def test_a_data_set_that_is_no_image_classification_is_named(monkeypatch, wrong):
+    import tensorflow_datasets as tfds
+
+    features = {"image": tfds.features.Image(shape=(8, 8, 3)), "label": tfds.features.ClassLabel(num_classes=3)}
+    features |= {
+        "float images": {"image": tfds.features.Tensor(shape=(8, 8, 3), dtype=np.float32)},
+        "labels that are numbers": {"label": tfds.features.Scalar(dtype=np.float32)},
+        "no labels": {"label": None},
+    }[wrong]
+    features = tfds.features.FeaturesDict({name: feature for name, feature in features.items() if feature})
+    builder = types.SimpleNamespace(info=types.SimpleNamespace(features=features))
+    monkeypatch.setattr(tfds, "builder", lambda name, data_dir: builder)
+    with pytest.raises(DataError, match="--dataset=odd has .*needed"):
+        load_dataset("odd")
 
 
 def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch):

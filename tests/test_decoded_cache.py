@@ -1,5 +1,8 @@
 """A second start reads what the first one decoded, and trusts nothing that was damaged meanwhile."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -71,6 +74,22 @@ def test_a_damaged_cache_is_replaced(tmp_path, file, damage):
     np.testing.assert_array_equal(labels, LABELS)
     assert source.times_decoded == 2
     assert "is damaged" in texts[0]
+
+
+def test_of_two_processes_one_decodes_and_the_other_waits(tmp_path):
+    from filelock import FileLock
+
+    source, texts = Source(), []
+    read(tmp_path, source)
+    (lock,) = tmp_path.glob("*.lock")
+    with FileLock(lock):
+        thread = threading.Thread(target=lambda: read(tmp_path, source, report=texts.append))
+        thread.start()
+        while not texts:
+            time.sleep(0.01)
+    thread.join()
+    assert texts == ["waiting for another process that decodes set/train"]
+    assert source.times_decoded == 1
 
 
 def test_a_source_that_breaks_off_leaves_nothing_behind(tmp_path):

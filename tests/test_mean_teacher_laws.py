@@ -296,3 +296,14 @@ def test_the_exported_network_is_the_teacher(batch, tmp_path):
     np.testing.assert_allclose(served, tf.nn.softmax(model.predict(images, verbose=0)), atol=1e-6)
     student = tf.nn.softmax(model.student(images, training=False)).numpy()
     assert np.abs(served - student).max() > 1e-3
+
+
+@pytest.mark.parametrize("method", ["mean_teacher", "pi", "supervised"])
+def test_the_step_is_traced_once_however_often_fit_is_called(batch, method):
+    images, labels = batch
+    model = compiled(small_convnet(), method=method)
+    callback = keras_mt.MeanTeacherCallback(1.0, rampup_steps=3, verbose=False)
+    for _ in range(3):
+        data = tf.data.Dataset.from_tensors((images, labels)).repeat()
+        model.fit(data, steps_per_epoch=2, epochs=2, verbose=0, shuffle=False, callbacks=[callback])
+    assert model.train_function.experimental_get_tracing_count() == 1

@@ -143,6 +143,14 @@ def test_missing_indices_are_named(batch):
         model.fit(images, labels, verbose=0, callbacks=[keras_mt.MeanTeacherCallback(1.0, verbose=False)])
 
 
+def test_an_index_of_no_example_is_named(batch):
+    images, labels = batch
+    model = compiled(small_convnet())
+    callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+    with pytest.raises(ValueError, match="from 0 to 31. Received: 32"):
+        model.fit((images, np.arange(1, 33)), labels, verbose=0, callbacks=[callback])
+
+
 def test_xla_remembers_the_same(batch):
     images, labels = batch
     remembered = []

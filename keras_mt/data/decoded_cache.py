@@ -1,5 +1,6 @@
 """Decoded images on disk: a second start reads them as fast as the disk gives them."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -47,13 +48,11 @@ def read_split(
     Raises:
         DataError: If the cache can't be written.
     """
-    from filelock import FileLock
-
     cache = Path(cache_dir).expanduser()
     folder = cache / f"decoded-{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):  # Of several runs that start at once, one decodes.
+        with _lock(Path(f"{folder}.lock"), name, report):
             if folder.exists():
                 try:
                     return _read(folder, choose, into)
@@ -70,6 +69,23 @@ def read_split(
         return _read(folder, choose, into)
     except _DamagedError as error:
         raise DataError(f"--cache_dir={cache_dir}: {folder} can't be read back; is the disk sound?") from error
+
+
+@contextlib.contextmanager
+def _lock(path, name, report):
+    """Of several runs that start at once, one decodes and the others wait."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        report(f"waiting for another process that decodes {name}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _write(folder, name, blocks, report):

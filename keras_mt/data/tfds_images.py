@@ -29,6 +29,12 @@ def open_builder(name: str, data_dir: str | None):
         raise DataRequestError(
             f"--dataset={name} has the features {sorted(features or {})}; 'image' and 'label' are needed"
         )
+    image, label = features["image"], features["label"]
+    if image.np_dtype != np.uint8 or len(image.shape or ()) != 3 or not isinstance(label, tfds.features.ClassLabel):
+        raise DataRequestError(
+            f"--dataset={name} has images of {image.np_dtype.__name__} {image.shape} and labels of kind "
+            f"{type(label).__name__}; uint8 (height, width, channels) and ClassLabel are needed"
+        )
     try:
         builder.download_and_prepare()
     except Exception as error:

@@ -1,0 +1,110 @@
+"""Draws what two labeled points and many unlabeled ones teach a small network under each of the four methods.
+
+    python tools/sketch.py [--out docs/sketch.png]
+
+After the paper's figure of a two-class toy problem: here two interleaved half circles, of which one point each is
+labeled. A sketch: one seed, settings chosen by eye to show what each method does, nothing to conclude about errors.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_mt
+
+TITLES = {
+    "supervised": "supervised",
+    "pi": "Π model",
+    "temporal_ensembling": "temporal ensembling",
+    "mean_teacher": "Mean Teacher (teacher)",
+}
+POINTS, STEPS = 300, 1500
+# Color-blind safe (Okabe & Ito): orange and blue.
+COLORS = ("#E69F00", "#0072B2")
+
+
+def half_circles() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns points `[n, 2]`, their classes, and labels that hide all but the middle point of each class."""
+    random = np.random.default_rng(0)
+    angle = np.linspace(0, np.pi, POINTS // 2)
+    first = np.stack([np.cos(angle), np.sin(angle)], 1)
+    second = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], 1)
+    points = np.concatenate([first, second]) + random.normal(0, 0.06, (POINTS, 2))
+    classes = np.repeat([0, 1], POINTS // 2)
+    labels = np.full(POINTS, -1)
+    labels[[POINTS // 4, 3 * POINTS // 4]] = 0, 1
+    return points.astype("float32"), classes, labels
+
+
+def train(method: str, points: np.ndarray, labels: np.ndarray) -> keras.Model:
+    """Trains a small network under a method and returns the network to draw."""
+    keras.utils.set_random_seed(0)
+    student = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras_mt.layers.GaussianNoise(0.15),
+            keras.layers.Dense(64, activation="relu"),
+            keras.layers.Dense(64, activation="relu"),
+            keras_mt.layers.Dropout(0.1),
+            keras.layers.Dense(2),
+        ]
+    )
+    model = keras_mt.MeanTeacher(student, method=method, num_examples=len(points))
+    # The classification cost as a mean over the two labeled points, not over the whole batch.
+    loss = keras_mt.costs.ClassificationCost(reduction="mean_with_sample_weight")
+    model.compile(keras.optimizers.Adam(0.005), loss=loss)
+    weight = 0.0 if method == "supervised" else 10.0
+    callback = keras_mt.MeanTeacherCallback(weight, rampup_steps=STEPS // 3, ema_decay=0.99, verbose=False)
+    x = (points, np.arange(len(points))) if method == "temporal_ensembling" else points
+    batches = tf.data.Dataset.from_tensors((x, labels)).repeat()
+    model.fit(batches, steps_per_epoch=STEPS, verbose=0, shuffle=False, callbacks=[callback])
+    return model.teacher if method == "mean_teacher" else model.student
+
+
+def draw(networks: dict[str, keras.Model], points: np.ndarray, classes: np.ndarray, labels: np.ndarray, path: Path):
+    """Draws the decision function of each network over the plane; returns the share of points each gets wrong."""
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.4), layout="constrained")
+    horizontal, vertical = np.meshgrid(np.linspace(-1.5, 2.5, 200), np.linspace(-1.1, 1.6, 135))
+    grid = np.stack([horizontal.ravel(), vertical.ravel()], 1).astype("float32")
+    colors = LinearSegmentedColormap.from_list("classes", [COLORS[0], "#FFFFFF", COLORS[1]])
+    errors = {}
+    for axis, (method, network) in zip(figure.subplots(1, 4, sharey=True), networks.items(), strict=True):
+        probability = keras.ops.softmax(network(grid))[:, 1].numpy().reshape(horizontal.shape)
+        axis.contourf(horizontal, vertical, probability, np.linspace(0, 1, 21), cmap=colors, alpha=0.75)
+        axis.contour(horizontal, vertical, probability, [0.5], colors="black", linewidths=1.2)
+        axis.scatter(*points[labels < 0].T, s=7, color="#555555", linewidths=0)
+        for label, marker in enumerate("os"):
+            shown = points[labels == label]
+            axis.scatter(*shown.T, s=130, marker=marker, color=COLORS[label], edgecolors="black", linewidths=1.5)
+        errors[method] = float(np.mean(network(points).numpy().argmax(1) != classes))
+        axis.set_title(f"{TITLES[method]}: {100 * errors[method]:.0f} % wrong")
+        axis.set(xticks=[], yticks=[])
+    figure.savefig(path, dpi=110)
+    return errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("sketch.png"), help="PNG file to write")
+    options = parser.parse_args()
+    points, classes, labels = half_circles()
+    networks = {method: train(method, points, labels) for method in TITLES}
+    errors = draw(networks, points, classes, labels, options.out)
+    for method, error in errors.items():
+        print(f"{TITLES[method]:<24} {100 * error:.1f} % of {POINTS} points wrong")
+    print(f"drawn in {options.out}")
+
+
+if __name__ == "__main__":
+    main()
