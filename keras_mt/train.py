@@ -12,6 +12,7 @@ import keras_mt
 from keras_mt.data.batches import evaluation_batches
 from keras_mt.training import curves, experiment, export, program, settings
 from keras_mt.training.evaluation_log import EvaluationLog
+from keras_mt.training.program import RunError
 from keras_mt.training.progress import ProgressBar
 from keras_mt.training.run_directory import RunDirectory
 from keras_mt.training.safeguards import Interruption, LossWatch
@@ -41,6 +42,8 @@ def main() -> None:
     with interruption:
         _fit(model, data, step, callbacks)
 
+    if not log.rows or log.rows[-1]["step"] != last_step:
+        raise RunError(f"{run.evaluations} lacks the evaluation of step {last_step}; keras_mt.evaluate repeats it")
     export.export_saved_model(model.teacher, run.exported_teacher)
     title = f"{FLAGS.dataset}, {len(data.labeled)} labels, {FLAGS.method}"
     curves.draw_curves(log.rows, run.curves, title)

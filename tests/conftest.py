@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+from programs import TINY, run_program
 
 import keras_mt
 
@@ -30,6 +31,15 @@ def shared_tfds():
     if not folder.exists():
         pytest.skip("needs the prepared TFDS data beside the checkout")
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """The folder of a finished run of `programs.TINY`; tests that change it copy it first."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    process = run_program("train", *TINY, f"--run_dir={run}")
+    assert process.returncode == 0, process.stderr
+    return run
 
 
 @pytest.fixture

@@ -192,17 +192,9 @@ def test_evaluating_a_folder_without_a_run_is_refused(fails, tmp_path):
     assert "holds no run" in fails(f"--run_dir={tmp_path}", status=2, name="evaluate")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    process = run_program("train", *TINY, f"--run_dir={run}")
-    assert process.returncode == 0, process.stderr
-    return run
-
-
 @pytest.fixture
-def run_of_its_own(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "run")
+def run_of_its_own(tiny_run, tmp_path):
+    return shutil.copytree(tiny_run, tmp_path / "run")
 
 
 def test_evaluating_a_run_without_a_checkpoint_is_refused(fails, run_of_its_own):
@@ -213,6 +205,12 @@ def test_evaluating_a_run_without_a_checkpoint_is_refused(fails, run_of_its_own)
 def test_a_damaged_evaluations_csv_is_named(fails, run_of_its_own):
     (run_of_its_own / "evaluations.csv").write_text("step,student_error\n5,bad\n")
     assert "evaluations.csv is damaged" in fails(*TINY, f"--run_dir={run_of_its_own}", status=1)
+
+
+def test_a_finished_run_without_its_last_evaluation_is_named(fails, run_of_its_own):
+    (run_of_its_own / "evaluations.csv").unlink()
+    sentence = fails(*TINY, f"--run_dir={run_of_its_own}", status=1, changes=("run/",))
+    assert "evaluations.csv lacks the evaluation of step 12" in sentence
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,6 @@ import pytest
 from programs import ROOT, TINY, final_weights, run_program, same_weights, start_program
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "undisturbed"
-    process = run_program("train", *TINY, f"--run_dir={run}")
-    assert process.returncode == 0, process.stderr
-    return run
-
-
 def assert_ended_as(undisturbed, run):
     same_weights(undisturbed, run)
     assert (run / "evaluations.csv").read_text() == (undisturbed / "evaluations.csv").read_text()
@@ -65,7 +57,7 @@ def small_disk(tmp_path):
         (1000, "exported_teacher"),
     ],
 )
-def test_a_full_disk_is_named_and_the_run_continues_when_there_is_room(undisturbed, small_disk, size, culprit):
+def test_a_full_disk_is_named_and_the_run_continues_when_there_is_room(tiny_run, small_disk, size, culprit):
     run = small_disk(size) / "run"
     sentence = failed(run_program("train", *TINY, f"--run_dir={run}"))
     assert re.search(culprit, sentence)
@@ -73,7 +65,7 @@ def test_a_full_disk_is_named_and_the_run_continues_when_there_is_room(undisturb
     small_disk(10_000)
     again = run_program("train", *TINY, f"--run_dir={run}")
     assert again.returncode == 0, again.stderr
-    assert_ended_as(undisturbed, run)
+    assert_ended_as(tiny_run, run)
 
 
 def test_a_quota_that_a_checkpoint_exceeds_is_reported(tmp_path):
@@ -87,9 +79,9 @@ def test_a_quota_that_a_checkpoint_exceeds_is_reported(tmp_path):
     assert "no checkpoint had been saved yet" in sentence
 
 
-def test_a_run_directory_that_cannot_be_written_is_named(undisturbed, tmp_path, small_disk):
+def test_a_run_directory_that_cannot_be_written_is_named(tiny_run, tmp_path, small_disk):
     run = small_disk(10_000) / "run"
-    shutil.copytree(undisturbed, run)
+    shutil.copytree(tiny_run, run)
     (run / "lock").unlink()
     subprocess.run(["mount", "-o", "remount,ro", str(run.parent)], check=True)
     sentence = failed(run_program("train", *TINY, f"--run_dir={run}"))
@@ -103,8 +95,8 @@ def test_a_run_directory_that_cannot_be_written_is_named(undisturbed, tmp_path, 
 
 @pytest.mark.parametrize("file", ["state.index", "state.data-00000-of-00001", "experiment.json"])
 @pytest.mark.parametrize("damage", ["truncated", "garbled", "missing"])
-def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(undisturbed, tmp_path, file, damage):
-    run = shutil.copytree(undisturbed, tmp_path / "run")
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tiny_run, tmp_path, file, damage):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
     path = run / "checkpoints" / "step-12" / file
     content = bytearray(path.read_bytes())
     if damage == "missing":
@@ -121,13 +113,13 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(undisturbed, tm
     assert re.search(r"step-12 is damaged .*step-8 is used instead", warning)
     assert (run / "checkpoints" / "step-12.damaged").exists()
     assert "continues at step 8" in process.stdout
-    assert_ended_as(undisturbed, run)
+    assert_ended_as(tiny_run, run)
 
 
-def test_what_a_crash_left_half_written_is_written_anew(undisturbed, tmp_path):
+def test_what_a_crash_left_half_written_is_written_anew(tiny_run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = shutil.copytree(undisturbed, tmp_path / "run")
+    run = shutil.copytree(tiny_run, tmp_path / "run")
     shutil.rmtree(run / "checkpoints" / "step-12")
     for path in run.glob("events/*/events.out.*"):
         path.write_bytes(path.read_bytes()[:-30])
@@ -136,7 +128,7 @@ def test_what_a_crash_left_half_written_is_written_anew(undisturbed, tmp_path):
     (run / "evaluations.csv.unfinished").write_text("step,stu")
     process = run_program("train", *TINY, f"--run_dir={run}")
     assert process.returncode == 0, process.stderr
-    assert_ended_as(undisturbed, run)
+    assert_ended_as(tiny_run, run)
     for network in ("student", "teacher", "training"):
         events = EventAccumulator(str(run / "events" / network)).Reload()
         for tag in events.Tags()["tensors"]:
@@ -213,7 +205,7 @@ def test_a_second_process_on_the_same_run_directory_is_refused(undisturbed_long,
     assert_ended_as(undisturbed_long, run)
 
 
-def test_a_clock_that_jumps_changes_nothing(undisturbed, tmp_path):
+def test_a_clock_that_jumps_changes_nothing(tiny_run, tmp_path):
     # Each question for the time of day is answered a day earlier or a year later than the one before.
     (tmp_path / "sitecustomize.py").write_text(
         "import itertools, time\n"
@@ -224,9 +216,9 @@ def test_a_clock_that_jumps_changes_nothing(undisturbed, tmp_path):
     path = f"{tmp_path}{os.pathsep}{ROOT}"
     for last_step in (8, 12):
         if last_step == 8:  # As if it had been cut off there.
-            shutil.copytree(undisturbed, run)
+            shutil.copytree(tiny_run, run)
             shutil.rmtree(run / "checkpoints" / "step-12")
         process = run_program("train", *TINY, f"--run_dir={run}", PYTHONPATH=path)
         assert process.returncode == 0, process.stderr
         assert not re.search(r"-\d+:\d\d:\d\d", process.stdout)
-    assert_ended_as(undisturbed, run)
+    assert_ended_as(tiny_run, run)

@@ -34,21 +34,13 @@ def proof(tmp_path):
     assert not path.exists()
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    process = run_program("train", *TINY, f"--run_dir={run}")
-    assert process.returncode == 0, process.stderr
-    return run
-
-
 def test_the_malicious_pickle_works_where_pickles_are_loaded(tmp_path):
     pickle.loads(pickle.dumps(Malicious(tmp_path / "was_run")))
     assert (tmp_path / "was_run").exists()
 
 
-def test_a_pickle_in_a_checkpoint_is_damage_and_lists_of_checkpoints_are_not_followed(finished, tmp_path, proof):
-    run = shutil.copytree(finished, tmp_path / "run")
+def test_a_pickle_in_a_checkpoint_is_damage_and_lists_of_checkpoints_are_not_followed(tiny_run, tmp_path, proof):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
     checkpoints = run / "checkpoints"
     for name in ("state.index", "state.data-00000-of-00001", "experiment.json"):
         (checkpoints / "step-12" / name).write_bytes(pickle.dumps(Malicious(proof)))
@@ -114,8 +106,8 @@ def test_a_flagfile_is_text_and_nothing_in_it_is_evaluated(tmp_path, proof, line
     assert "--width=" in process.stderr
 
 
-def test_evaluating_a_run_that_was_sent_loads_no_saved_model_and_writes_nowhere_else(finished, tmp_path, proof):
-    run = shutil.copytree(finished, tmp_path / "run")
+def test_evaluating_a_run_that_was_sent_loads_no_saved_model_and_writes_nowhere_else(tiny_run, tmp_path, proof):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
     for path in run.glob("exported_teacher/*.pb"):
         path.write_bytes(pickle.dumps(Malicious(proof)))
     with open(run / "flags.cfg", "a") as file:
