@@ -70,10 +70,6 @@ class PredictionEnsemble(keras.layers.Layer):
         self.averages.value.scatter_add(tf.IndexedSlices(moved, example))
         self.visits.value.scatter_add(tf.IndexedSlices(tf.cast(visit, "int32"), example))
 
-    def call(self, example):
-        """Returns the targets of examples."""
-        return self.target(example)[0]
-
     def get_config(self):
         own = {"num_examples": self.num_examples, "num_classes": self.num_classes, "momentum": self.momentum}
         return {**super().get_config(), **own}

@@ -6,7 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
-from programs import TINY, run_program
+from programs import TINY, finished_run
 
 import keras_mt
 
@@ -36,10 +36,7 @@ def shared_tfds():
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """The folder of a finished run of `programs.TINY`; tests that change it copy it first."""
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    process = run_program("train", *TINY, f"--run_dir={run}")
-    assert process.returncode == 0, process.stderr
-    return run
+    return finished_run(tmp_path_factory.mktemp("runs") / "tiny", *TINY)
 
 
 @pytest.fixture

@@ -24,6 +24,13 @@ def run_program(name, *flags, **environment):
     return subprocess.run(**_arguments(name, flags, environment), capture_output=True, timeout=600, check=False)
 
 
+def finished_run(folder, *flags):
+    """Trains in a folder to the end of the run and returns the folder."""
+    process = run_program("train", *flags, f"--run_dir={folder}")
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
 def start_program(name, *flags, **environment):
     """Returns the process as soon as it runs."""
     pipe = subprocess.PIPE

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from programs import ROOT, TINY, final_weights, run_program, same_weights, start_program
+from programs import ROOT, TINY, final_weights, finished_run, run_program, same_weights, start_program
 
 
 def assert_ended_as(undisturbed, run):
@@ -165,10 +165,7 @@ LONG = (*TINY, "--training_steps=300", "--evaluation_steps=100", "--checkpoint_s
 
 @pytest.fixture(scope="module")
 def undisturbed_long(tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "long"
-    process = run_program("train", *LONG, f"--run_dir={run}")
-    assert process.returncode == 0, process.stderr
-    return run
+    return finished_run(tmp_path_factory.mktemp("runs") / "long", *LONG)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import machine, pipeline, start, steps
-from benchmarks.timing import Figures, interleaved
+from benchmarks.timing import interleaved, spreads
 
 
 def main() -> None:
@@ -30,23 +30,20 @@ def main() -> None:
     size = machine.QUICK if options.quick else machine.FULL
 
     # The programs first, while this process is small.
-    figures = Figures()
-    figures.update(start.measure(size, options.quick))
-    figures.update(pipeline.measure(size))
+    figures = start.measure(size, options.quick) | pipeline.measure(size)
     with steps.Steps(size, options.torch) as measured:
         seconds = interleaved(measured.actions, size.repetitions)
-    figures.update(measured.figures(seconds))
-    figures.update({"peak_rss_bytes_benchmark": machine.peak_memory()})
+    figures |= measured.figures(seconds) | {"peak_rss_bytes_benchmark": machine.peak_memory()}
 
     print(f"machine: {machine.describe()}; Python {platform.python_version()}, {machine.versions()}")
     print(f"network: 13-layer ConvNet, width {size.width:g}, batch {size.batch_size}, all noise on\n")
     for name, value in figures.items():
         print(f"{name:<44} {value:.4g}")
     print(f"\n{'milliseconds':<44} median  middle half")
-    for name, (median, low, high) in figures.spreads(seconds).items():
+    for name, (median, low, high) in spreads(seconds).items():
         print(f"{name:<44} {1000 * median:.1f}  {1000 * low:.1f} to {1000 * high:.1f}")
     if options.json:
-        options.json.write_text(json.dumps(dict(figures), indent=2) + "\n")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,6 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def peak_memory(of: int = resource.RUSAGE_SELF) -> int:
-    """Returns the peak resident memory of this process, or of its largest child, in bytes."""
-    return resource.getrusage(of).ru_maxrss * 1024
+def peak_memory() -> int:
+    """Returns the peak resident memory of this process in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -19,13 +19,9 @@ def interleaved(actions: dict[str, Callable[[], object]], repetitions: int) -> d
     return seconds
 
 
-class Figures(dict):
-    """Names and values of what was measured."""
-
-    @staticmethod
-    def spreads(seconds: dict[str, list[float]]) -> dict[str, tuple[float, float, float]]:
-        """Returns median and limits of the middle half of each action's times."""
-        return {name: tuple(np.percentile(values, [50, 25, 75])) for name, values in seconds.items()}
+def spreads(seconds: dict[str, list[float]]) -> dict[str, tuple[float, float, float]]:
+    """Returns median and limits of the middle half of each action's times."""
+    return {name: tuple(np.percentile(values, [50, 25, 75])) for name, values in seconds.items()}
 
 
 def ratio(seconds: dict[str, list[float]], above: str, below: str) -> float:
