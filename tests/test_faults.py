@@ -53,8 +53,12 @@ def small_disk(tmp_path):
 @pytest.mark.parametrize(
     ("size", "culprit"),
     [
-        (450, "checkpoint .*step-8 can't be written.*step 4 is kept; .*the same command continues"),
-        (1000, "exported_teacher"),
+        (
+            450,
+            r"checkpoint .*step-8 can't be written \(No space left on device\).*step 4 is kept; "
+            ".*the same command continues",
+        ),
+        (1000, r"exported_teacher.* can't be written \(No space left on device\)"),
     ],
 )
 def test_a_full_disk_is_named_and_the_run_continues_when_there_is_room(tiny_run, small_disk, size, culprit):
@@ -75,7 +79,7 @@ def test_a_quota_that_a_checkpoint_exceeds_is_reported(tmp_path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )  # fmt: skip
     sentence = failed(process)
-    assert "step-4 can't be written" in sentence
+    assert "step-4 can't be written (File too large)" in sentence
     assert "no checkpoint had been saved yet" in sentence
 
 

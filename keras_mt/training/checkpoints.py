@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_mt.mean_teacher import MeanTeacher
 from keras_mt.training.program import RunError
+from keras_mt.training.run_directory import reason_of
 from keras_mt.training.steps import StepCallback
 
 _FORMAT = 1
@@ -149,10 +150,9 @@ class Checkpoints(StepCallback):
             _to_disk(self.folder)
         except (tf.errors.OpError, OSError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
-            reason = " ".join(str(error).split())[:200]
             raise RunError(
-                f"checkpoint {path} can't be written ({reason}); {self.what_is_kept()}; when there is room the same "
-                "command continues"
+                f"checkpoint {path} can't be written ({reason_of(error)}); {self.what_is_kept()}; when there is room "
+                "the same command continues"
             ) from error
         for step in self.steps()[:-_KEPT]:
             shutil.rmtree(self.folder / f"step-{step}")

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_mt.training.program import RunError
+from keras_mt.training.run_directory import reason_of
 from keras_mt.twin import heads
 
 
@@ -45,4 +46,4 @@ def export_saved_model(network: keras.Model, path: Path) -> None:
         unfinished.rename(path)
     except (tf.errors.OpError, OSError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise RunError(f"{path} can't be written ({' '.join(str(error).split())[:200]})") from error
+        raise RunError(f"{path} can't be written ({reason_of(error)})") from error

@@ -97,6 +97,14 @@ class RunDirectory:
         write_atomically(self.results, json.dumps(results, indent=2) + "\n")
 
 
+def reason_of(error: Exception) -> str:
+    """Returns why a file can't be written, from an error of Python or of TensorFlow."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # TensorFlow: operation, path; reason [Op:...].
+    return " ".join(str(error).split()).split(" [Op:")[0].rsplit("; ", 1)[-1]
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes a file whole or not at all.
 
