@@ -5,6 +5,12 @@ import keras
 from keras_mt import schedules
 from keras_mt.mean_teacher import MeanTeacher
 
+RAMPUPS = {
+    "sigmoid": schedules.RampUpDown,
+    "linear": schedules.LinearRampUp,
+    "none": lambda maximum, rampup_steps: schedules.RampUpDown(maximum),
+}
+
 
 class MeanTeacherCallback(keras.callbacks.Callback):
     """Sets the consistency weight, its ramp-up and the EMA decay that a `MeanTeacher` follows.
@@ -17,10 +23,12 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         consistency_weight: Largest weight w of the consistency cost. MSE is averaged over classes here, so good
             values lie between C and C² for C classes, and for KL between 1 and 10; they are smaller the fewer
             labeled examples a batch holds, since the classification cost is divided by the whole batch.
-        rampup_steps: Length of the sigmoid ramp-up `exp(-5 (1 - t/R)²)` of the weight, in optimizer steps.
+        rampup_steps: Length R of the ramp-up of the weight, in optimizer steps; sigmoid: `exp(-5 (1 - t/R)²)`.
         ema_decay: Decay α of the teacher's average after the ramp-up, in [0, 1).
         ema_decay_during_rampup: Decay during the ramp-up, by default the same. The paper has 0.99, then 0.999.
         ema_warmup: Whether the decay is `min(1 - 1/(t+1), α)` at step t, so that early students are forgotten.
+        rampup: Shape of the weight's ramp-up: `"sigmoid"`, `"linear"` (`t/R`) or `"none"`, with which
+            `rampup_steps` is only when the EMA decay changes.
         verbose: Whether to print what is in force at the start of training.
 
     Reference: paper, section 3.1 and appendix B.
@@ -33,6 +41,7 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         ema_decay: float = 0.999,
         ema_decay_during_rampup: float | None = None,
         ema_warmup: bool = False,
+        rampup: str = "sigmoid",
         verbose: bool = True,
     ):
         super().__init__()
@@ -44,7 +53,10 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         for argument, value in (("consistency_weight", consistency_weight), ("rampup_steps", rampup_steps)):
             if not 0.0 <= value < float("inf"):
                 raise ValueError(f"Argument `{argument}` must not be negative. Received: {argument}={value}")
-        self.consistency_weight = schedules.RampUpDown(consistency_weight, rampup_steps)
+        if rampup not in RAMPUPS:
+            raise ValueError(f"Argument `rampup` must be one of {tuple(RAMPUPS)}. Received: rampup={rampup!r}")
+        self.rampup = rampup
+        self.consistency_weight = RAMPUPS[rampup](consistency_weight, rampup_steps)
         self.ema_decay = schedules.EMADecay(ema_decay_during_rampup, ema_decay, rampup_steps, ema_warmup)
         self.verbose = verbose
 
@@ -65,11 +77,15 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         if model.method == "supervised":
             consistency = "no consistency cost (supervised)"
         else:
-            ramp = f", sigmoid ramp-up over {weight.rampup_steps} steps" if weight.rampup_steps else ", no ramp-up"
-            who = "labeled and unlabeled" if model.consistency_on_labeled else "unlabeled"
+            ramp = (
+                f", {self.rampup} ramp-up over {weight.rampup_steps} steps" if weight.rampup_steps else ", no ramp-up"
+            )
+            on_all = model.consistency_on_labeled and not model.separate_passes
+            who = "labeled and unlabeled" if on_all else "unlabeled"
+            divisor = "the batch size" if model.averaged_over == "batch" else "their number"
             consistency = (
                 f"consistency weight {weight.maximum:g}{ramp}, {model.consistency.name} on {who} examples divided by "
-                "the batch size"
+                f"{divisor}"
             )
         if model.prediction_ensemble is not None:
             shape = model.prediction_ensemble.averages.shape

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from keras_mt.data.batches import evaluation_batches
-from keras_mt.training import experiment, program, settings
+from keras_mt.training import experiment, lengths, program, settings
 from keras_mt.training.program import RunError, UsageError
 from keras_mt.training.run_directory import RunDirectory
 from keras_mt.training.settings import FLAGS
@@ -18,8 +18,9 @@ def main() -> None:
     _adopt_flags(run.flagfile)
 
     data = experiment.load_data()
-    model = experiment.build_model(data)
-    step = experiment.checkpoints(run.checkpoints, model).restore()
+    run_lengths = lengths.of_the_run(data)
+    model = experiment.build_model(data, run_lengths)
+    step = experiment.checkpoints(run.checkpoints, model, run_lengths).restore()
     if step == 0:
         raise RunError(f"--run_dir={run.path} holds no checkpoint yet")
     evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_mt import costs, input_checks, metrics, schedules, twin
-from keras_mt.noise import noise_variables, set_noise
+from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.prediction_ensemble import PredictionEnsemble, split_visit
 from keras_mt.student_variables import StudentVariables
 
@@ -38,8 +38,14 @@ class MeanTeacher(StudentVariables, keras.Model):
             `"supervised"` (no consistency cost). The average of the weights is kept for all four.
         consistency: `"mse"`, `"kl"`, a trust in [0, 1] (see `costs.TrustConsistency`) or a `keras.losses.Loss`
             of the target's and the student's logits.
-        consistency_on_labeled: Whether labeled examples take part in the consistency cost. They count in its
-            mean in any case.
+        consistency_on_labeled: Whether labeled examples take part in the consistency cost.
+        averaged_over: `"batch"`: both costs are divided by the whole batch, whoever takes part in them, as published;
+            or `"participants"`: each by the number of examples that take part in it.
+        separate_passes: If given, the number k of labeled rows that each batch begins with: they and the unlabeled rows
+            pass apart, with batch statistics of their own, of which only those of the student's labeled pass are
+            kept, and the consistency cost is that of unlabeled rows (the protocol of TorchSSL).
+        two_views: Whether `fit` takes `(view for the student, view for the teacher)` as its `x`: two tensors or two
+            structures of them. `evaluate` and `predict` take plain examples.
         logit_distance_weight: Weight of the squared distance between two heads.
         logit_distance: The Keras loss that measures it, by default `costs.LogitDistance()`.
         teacher_statistics: The teacher's running statistics (batch normalization) are its `"own"`, from its own
@@ -68,6 +74,9 @@ class MeanTeacher(StudentVariables, keras.Model):
         method: str = "mean_teacher",
         consistency="mse",
         consistency_on_labeled: bool = True,
+        averaged_over: str = "batch",
+        separate_passes: int | None = None,
+        two_views: bool = False,
         logit_distance_weight: float = 0.0,
         logit_distance: keras.losses.Loss | None = None,
         teacher_statistics: str = "own",
@@ -80,6 +89,11 @@ class MeanTeacher(StudentVariables, keras.Model):
         super().__init__(name=name)
         _check("method", method, METHODS)
         _check("teacher_statistics", teacher_statistics, twin.TEACHER_STATISTICS)
+        _check("averaged_over", averaged_over, tuple(costs.REDUCTIONS))
+        if separate_passes is not None and separate_passes < 1:
+            raise ValueError(
+                f"Argument `separate_passes` must be positive. Received: separate_passes={separate_passes}"
+            )
         if logit_distance_weight < 0:
             raise ValueError(
                 "Argument `logit_distance_weight` must not be negative. "
@@ -93,8 +107,11 @@ class MeanTeacher(StudentVariables, keras.Model):
         self.teacher = teacher
         self.reset_teacher()
         self.method = method
-        self.consistency = costs.get_consistency(consistency)
+        self.consistency = costs.get_consistency(consistency, costs.REDUCTIONS[averaged_over])
         self.consistency_on_labeled = consistency_on_labeled
+        self.averaged_over = averaged_over
+        self.separate_passes = separate_passes
+        self.two_views = two_views
         self.logit_distance_weight = logit_distance_weight
         self.logit_distance = logit_distance or costs.LogitDistance()
         self.teacher_statistics = teacher_statistics
@@ -111,6 +128,7 @@ class MeanTeacher(StudentVariables, keras.Model):
         self.batches_seen = self.add_weight(
             shape=(), initializer="zeros", dtype="int64", trainable=False, name="batches_seen"
         )
+        self._passes = SeparatePasses(seed, separate_passes) if separate_passes else JointPasses(seed)
         self._consistency_weight = None
         self._ema_decay = schedules.EMADecay(0.999, 0.999, 0)
         self._trackers = metrics.make_trackers()
@@ -121,20 +139,21 @@ class MeanTeacher(StudentVariables, keras.Model):
     def train_step(self, data):
         x, labels, labeled, label_weight = self._unpack(data)
         x, visit = self._split_visit(x, training=True)
+        x, x_of_target = x if self.two_views else (x, x)
         step = tf.identity(self.optimizer.iterations)
         weight = self._consistency_weight(step) if self._consistency_weight else tf.constant(0.0)
         statistics = twin.remember_statistics(self.teacher)
 
-        target, taking_part = None, None if self.consistency_on_labeled else 1.0 - labeled
+        target, taking_part = None, self._passes.taking_part(labeled, self.consistency_on_labeled)
         if self.method == "temporal_ensembling":
             target, taking_part = self._remembered(visit, taking_part)
         if self.method == "mean_teacher":  # Outside of the tape: no gradient can reach it, none is recorded.
-            target, _ = self._noisy_pass(self.teacher, x, draw=1)
+            target = self._passes.target(self.teacher, x_of_target, self.batches_seen)
         with tf.GradientTape() as tape:
-            logits, consistency_logits = self._noisy_pass(self.student, x, draw=0)
+            logits, consistency_logits = self._passes.student(self.student, x, self.batches_seen)
             parts = {"classification_cost": self.compute_loss(x, labels, logits, label_weight, training=True)}
             if self.method == "pi":
-                target, _ = self._noisy_pass(self.student, x, draw=1)
+                target = self._passes.target(self.student, x_of_target, self.batches_seen)
             if target is not None:
                 distance = self.consistency(self._logits(target), self._logits(consistency_logits), taking_part)
                 parts["consistency_cost"] = weight * distance
@@ -158,11 +177,6 @@ class MeanTeacher(StudentVariables, keras.Model):
         self._trackers["consistency_weight"].update_state(weight)
         self._trackers["ema_decay"].update_state(decay)
         return self._report(x, labels, labeled, label_weight, logits, target, loss, parts)
-
-    def _noisy_pass(self, network, x, draw):
-        """Runs a network in training mode under draw `draw` of this batch's noise; returns its two heads."""
-        set_noise(noise_variables(network), self.seed, self.batches_seen, draw)
-        return twin.heads(network(x, training=True))
 
     def _logits(self, outputs):
         # softmax(log p) = p: the costs take logits.
@@ -225,7 +239,7 @@ class MeanTeacher(StudentVariables, keras.Model):
         weighted_metrics = [*(metrics or []), *(weighted_metrics or [])] or None
         super().compile(
             optimizer=optimizer,
-            loss=loss or costs.ClassificationCost(from_logits=self.from_logits),
+            loss=loss or costs.ClassificationCost(self.from_logits, costs.REDUCTIONS[self.averaged_over]),
             weighted_metrics=weighted_metrics,
             **kwargs,
         )
@@ -283,7 +297,7 @@ class MeanTeacher(StudentVariables, keras.Model):
         self._update_mean("labeled_per_batch", ops.sum(labeled), labeled)
         self._trackers["student_error"].update_state(costs.classification_errors(labels, logits), labeled)
         hidden = {*metrics.EVALUATION_ONLY, *metrics.COSTS} - set(parts)
-        if self.method == "mean_teacher":
+        if self.method == "mean_teacher" and not self.separate_passes:
             self._trackers["teacher_error"].update_state(costs.classification_errors(labels, target), labeled)
         else:
             hidden.add("teacher_error")
@@ -298,6 +312,9 @@ class MeanTeacher(StudentVariables, keras.Model):
             "method": self.method,
             "consistency": serialize(self.consistency),
             "consistency_on_labeled": self.consistency_on_labeled,
+            "averaged_over": self.averaged_over,
+            "separate_passes": self.separate_passes,
+            "two_views": self.two_views,
             "logit_distance_weight": self.logit_distance_weight,
             "logit_distance": serialize(self.logit_distance),
             "teacher_statistics": self.teacher_statistics,

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 # XLA reads 32 bits of a seed where a plain graph reads 64: seeds below 2³¹ give both the same draws.
 _LARGEST_SEED = 2**31 - 1
-_DRAWS_PER_STEP = 2
+_DRAWS_PER_STEP = 3
 
 
 def noise_variables(network: keras.Model) -> list[keras.Variable]:

@@ -95,6 +95,86 @@ class RampUpDown(Schedule):
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
+class LinearRampUp(Schedule):
+    """`maximum · min(1, t/R)`: the consistency weight of the later protocol (TorchSSL).
+
+    Args:
+        maximum: The value after the ramp.
+        rampup_steps: Length R of the ramp, in optimizer steps; 0 for none.
+    """
+
+    def __init__(self, maximum: float, rampup_steps: int = 0):
+        self.maximum = maximum
+        self.rampup_steps = rampup_steps
+
+    def __call__(self, step):
+        return ops.cast(self.maximum * linear_rampup(step, self.rampup_steps), "float32")
+
+    def get_config(self):
+        return {"maximum": self.maximum, "rampup_steps": self.rampup_steps}
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class WarmUpCosine(Schedule):
+    """The learning rate of the paper's residual networks: linear from `initial` to `maximum`, times a cosine.
+
+    `(initial + (maximum - initial) · min(1, t/R)) · (cos(πt/D) + 1)/2`
+
+    Args:
+        maximum: The learning rate that the warm-up leads to.
+        cosine_steps: D: the step at which the cosine reaches 0, in optimizer steps; runs end before it.
+        rampup_steps: Length R of the warm-up, in optimizer steps; 0 for none.
+        initial: Where the warm-up begins.
+
+    Reference: paper, appendix B.3 and B.4.
+    """
+
+    def __init__(self, maximum: float, cosine_steps: int, rampup_steps: int = 0, initial: float = 0.0):
+        if cosine_steps < 1:
+            raise ValueError(f"Argument `cosine_steps` must be positive. Received: cosine_steps={cosine_steps}")
+        self.maximum = maximum
+        self.cosine_steps = cosine_steps
+        self.rampup_steps = rampup_steps
+        self.initial = initial
+
+    def __call__(self, step):
+        rate = self.initial + (self.maximum - self.initial) * linear_rampup(step, self.rampup_steps)
+        return ops.cast(
+            rate * cosine_rampdown(ops.minimum(_number(step), self.cosine_steps), self.cosine_steps), "float32"
+        )
+
+    def get_config(self):
+        return {
+            "maximum": self.maximum,
+            "cosine_steps": self.cosine_steps,
+            "rampup_steps": self.rampup_steps,
+            "initial": self.initial,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class SevenSixteenthsCosine(Schedule):
+    """`maximum · cos(7πt/16T)`: the learning rate of the later protocol (TorchSSL), which ends at a fifth of its start.
+
+    Args:
+        maximum: The learning rate at step 0.
+        training_steps: Length T of the run, in optimizer steps.
+    """
+
+    def __init__(self, maximum: float, training_steps: int):
+        if training_steps < 1:
+            raise ValueError(f"Argument `training_steps` must be positive. Received: training_steps={training_steps}")
+        self.maximum = maximum
+        self.training_steps = training_steps
+
+    def __call__(self, step):
+        return ops.cast(self.maximum * ops.cos(7.0 * math.pi / 16.0 * _number(step) / self.training_steps), "float32")
+
+    def get_config(self):
+        return {"maximum": self.maximum, "training_steps": self.training_steps}
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
 class RampedBeta1(Schedule):
     """Adam's β1 falls with the ramp-down from `before` to `after`: `down·0.9 + (1 - down)·0.5`."""
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import keras_mt
 from keras_mt.data.batches import evaluation_batches
-from keras_mt.training import curves, experiment, export, program, settings
+from keras_mt.training import checks, curves, experiment, export, lengths, program, settings
 from keras_mt.training.evaluation_log import EvaluationLog
 from keras_mt.training.program import RunError
 from keras_mt.training.progress import ProgressBar
@@ -20,27 +20,28 @@ from keras_mt.training.settings import FLAGS
 
 
 def main() -> None:
-    settings.check()
+    checks.check()
     run = RunDirectory(FLAGS.run_dir)
     run.check()
     if run.flagfile.exists():
         run.claim()
 
     data = experiment.load_data()
-    model = experiment.build_model(data)
+    run_lengths = lengths.of_the_run(data)
+    model = experiment.build_model(data, run_lengths)
     run.create()
-    last_step = FLAGS.training_steps
-    checkpoints = experiment.checkpoints(run.checkpoints, model)
+    last_step = run_lengths.training
+    checkpoints = experiment.checkpoints(run.checkpoints, model, run_lengths)
     step = checkpoints.restore()
     log = EvaluationLog(run.evaluations, run.events, step, last_step)
 
-    schedules = experiment.mean_teacher_callback()
+    schedules = experiment.mean_teacher_callback(run_lengths)
     schedules.set_model(model)
-    print(_describe(data, schedules, step), flush=True)
+    print(_describe(data, schedules, step, last_step), flush=True)
     interruption = Interruption(checkpoints)
     callbacks = [schedules, LossWatch(checkpoints), log, checkpoints, interruption, ProgressBar(step, last_step)]
     with interruption:
-        _fit(model, data, step, callbacks)
+        _fit(model, data, step, last_step, callbacks)
 
     if not log.rows or log.rows[-1]["step"] != last_step:
         raise RunError(f"{run.evaluations} lacks the evaluation of step {last_step}; keras_mt.evaluate repeats it")
@@ -66,9 +67,9 @@ def main() -> None:
     )
 
 
-def _fit(model, data, step, callbacks):
+def _fit(model, data, step, last_step, callbacks):
     evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)
-    for steps, epochs in _epochs(step, FLAGS.evaluation_steps, FLAGS.training_steps):
+    for steps, epochs in _epochs(step, FLAGS.evaluation_steps, last_step):
         model.fit(
             experiment.batches(data, step),
             steps_per_epoch=steps,
@@ -100,12 +101,12 @@ def _lowest(rows):
     return {"step": best["step"], "error": best["teacher_error"]}
 
 
-def _describe(data, schedules, step):
+def _describe(data, schedules, step, last_step):
     start = f"continues at step {step}" if step else "starts"
     return (
-        f"{FLAGS.dataset}: {len(data.labeled)} labeled of {len(data.images)} training examples, "
+        f"{FLAGS.dataset}: {len(data.labeled)} labeled of {data.num_examples} training examples, "
         f"{len(data.evaluation_images)} to evaluate on ({FLAGS.phase} phase); labeled per batch: "
-        f"{FLAGS.labeled_per_batch} of {FLAGS.batch_size}\n{schedules.describe()}\n{start}, {FLAGS.training_steps} "
+        f"{FLAGS.labeled_per_batch} of {FLAGS.batch_size}\n{schedules.describe()}\n{start}, {last_step} "
         "steps in all"
     )
 

@@ -97,9 +97,15 @@ def _layers_of(network):
         yield from _layers_of(layer)
 
 
-def remember_statistics(teacher: keras.Model) -> list[tf.Tensor]:
-    """Returns the teacher's statistics as they are before its pass moves them."""
-    return [tf.identity(w.value) for w in _statistics(teacher)]
+def remember_statistics(network: keras.Model) -> list[tf.Tensor]:
+    """Returns a network's statistics as they are before its pass moves them."""
+    return [tf.identity(w.value) for w in _statistics(network)]
+
+
+def restore_statistics(network: keras.Model, before: list[tf.Tensor]) -> None:
+    """Gives a network back the statistics that `remember_statistics` returned."""
+    for weight, old in zip(_statistics(network), before, strict=True):
+        weight.assign(old)
 
 
 def move_statistics(rule: str, student: keras.Model, teacher: keras.Model, before, decay) -> None:

@@ -138,7 +138,7 @@ def test_a_flagfile_with_a_wrong_line_is_named(fails, tmp_path):
 
 
 def test_the_papers_runs_with_all_labels_are_no_bad_input(monkeypatch, tmp_path):
-    from keras_mt.training import settings
+    from keras_mt.training import checks, settings
 
     if "run_dir" not in settings.FLAGS:
         settings.define()
@@ -146,7 +146,7 @@ def test_the_papers_runs_with_all_labels_are_no_bad_input(monkeypatch, tmp_path)
         settings.FLAGS[flag].unparse()
     flags = ["--num_labels=all", "--batch_size=20", "--labeled_per_batch=20", f"--run_dir={tmp_path}"]
     settings.FLAGS(["train", *flags])
-    settings.check()
+    checks.check()
 
 
 def test_a_flagfile_made_short_on_the_command_line_only_warns(tmp_path):

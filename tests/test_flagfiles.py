@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from keras_mt.training import settings
+from keras_mt.training import checks, settings
 
 FLAGS_FOLDER = Path(__file__).resolve().parents[1] / "flags"
 SVHN = {
@@ -51,7 +51,7 @@ def parsed(path):
         settings.define()
     flags.FLAGS.unparse_flags()
     flags.FLAGS(["train", f"--flagfile={path}", "--run_dir=anywhere"])
-    settings.check()
+    checks.check()
     return flags.FLAGS
 
 

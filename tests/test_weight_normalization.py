@@ -4,11 +4,12 @@ import pytest
 import tensorflow as tf
 
 from keras_mt.layers import WeightNormalizedConv2D, WeightNormalizedDense, initialize_from_batch
+from keras_mt.layers.centered import mean_of_convolution
 
 LAYERS = {
-    "conv_3x3_same": lambda: WeightNormalizedConv2D(4, 3),
-    "conv_3x3_valid": lambda: WeightNormalizedConv2D(4, 3, padding="valid"),
-    "conv_1x1": lambda: WeightNormalizedConv2D(4, 1),
+    "conv_3x3_same": lambda: WeightNormalizedConv2D(4, 3, negative_slope=0.1),
+    "conv_3x3_valid": lambda: WeightNormalizedConv2D(4, 3, padding="valid", negative_slope=0.1),
+    "conv_1x1": lambda: WeightNormalizedConv2D(4, 1, negative_slope=0.1),
     "dense": lambda: WeightNormalizedDense(4),
 }
 
@@ -18,12 +19,9 @@ def test_layers_equal_the_golden_values(golden, kind):
     values = golden("weight_normalization")
     batches = "dense" if kind == "dense" else "conv"
     first, second = (tf.constant(values[f"{batches}_{n}_batch"]) for n in ("first", "second"))
-    activation = keras.layers.LeakyReLU(negative_slope=0.0 if kind == "dense" else 0.1)
-    if kind == "dense":
-        activation = keras.layers.Identity()
     layer = LAYERS[kind]()
     inputs = keras.Input(first.shape[1:])
-    network = keras.Model(inputs, activation(layer(inputs)))
+    network = keras.Model(inputs, layer(inputs))
     layer.v.assign(values[f"{kind}/V"])
 
     initialize_from_batch(network, first)
@@ -84,8 +82,19 @@ def test_bad_arguments_are_named(arguments):
         WeightNormalizedConv2D(**arguments)
 
 
-def test_the_gradient_of_the_centered_layer_equals_automatic_differentiation():
-    layer = WeightNormalizedConv2D(4, 3)
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("size", "kernel_size"), [((8, 8), 3), ((5, 9), 3), ((6, 7), 4), ((3, 4), 1), ((2, 3), 2)])
+def test_the_mean_known_before_the_convolution_is_the_mean_after_it(padding, size, kernel_size):
+    images = 3.0 + tf.random.stateless_normal((5, *size, 2), [1, 2])
+    kernel = tf.random.stateless_normal((kernel_size, kernel_size, 2, 4), [3, 4])
+    after = tf.reduce_mean(tf.nn.conv2d(images, kernel, 1, padding.upper()), axis=(0, 1, 2))
+    np.testing.assert_allclose(mean_of_convolution(images, kernel, padding), after, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("negative_slope", [1.0, 0.1, 0.0])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_the_gradient_of_the_centered_layer_equals_automatic_differentiation(padding, negative_slope):
+    layer = WeightNormalizedConv2D(4, 3, padding, negative_slope=negative_slope)
     images = tf.random.stateless_normal((5, 8, 8, 2), [1, 2])
     layer(images)
     layer.b.assign([0.1, -0.2, 0.3, 0.0])
@@ -95,8 +104,8 @@ def test_the_gradient_of_the_centered_layer_equals_automatic_differentiation():
             tape.watch(images)
             if automatic:
                 kernel = layer.v * layer.g / tf.sqrt(tf.reduce_sum(tf.square(layer.v), axis=(0, 1, 2)))
-                plain = tf.nn.conv2d(images, kernel, 1, "SAME")
-                output = plain - tf.reduce_mean(plain, axis=(0, 1, 2)) + layer.b
+                plain = tf.nn.conv2d(images, kernel, 1, padding.upper())
+                output = tf.nn.leaky_relu(plain - tf.reduce_mean(plain, axis=(0, 1, 2)) + layer.b, negative_slope)
             else:
                 output = layer(images, training=True)
             cost = tf.reduce_sum(tf.sin(output))

@@ -3,14 +3,8 @@
 import keras
 from keras import layers
 
-from keras_mt.layers import (
-    Dropout,
-    GaussianNoise,
-    RandomHorizontalFlip,
-    RandomPixelTranslation,
-    WeightNormalizedConv2D,
-    WeightNormalizedDense,
-)
+from keras_mt.architectures.ends import disturbed_images, network, scaled
+from keras_mt.layers import Dropout, WeightNormalizedConv2D, WeightNormalizedDense
 
 MINIMUM_IMAGE_SIZE = 12
 
@@ -27,13 +21,11 @@ def convnet13(
     flip: bool = False,
     preprocessing: tuple[keras.layers.Layer, ...] = (),
     mean_momentum: float = 0.999,
+    synchronized: bool = True,
     dtype: str = "float32",
     name: str = "convnet13",
 ) -> keras.Model:
     """The paper's ConvNet with its input noise, from images `[batch, height, width, channels]` to logits.
-
-    Preprocessing, augmentation and noise are layers of the network, so that student and teacher draw their own,
-    and an exported teacher takes plain images.
 
     Args:
         input_shape: `(height, width, channels)`; at least 12×12. The paper's is `(32, 32, 3)`.
@@ -46,6 +38,7 @@ def convnet13(
         flip: Whether images are flipped horizontally at random.
         preprocessing: Deterministic layers applied first.
         mean_momentum: Momentum of the running means of mean-only batch normalization.
+        synchronized: Whether batch means are those of the global batch when several replicas train.
         dtype: Dtype policy of the layers; input layers and logits stay float32.
         name: Name of the model.
 
@@ -60,27 +53,26 @@ def convnet13(
             f"convnet13 takes images of at least {MINIMUM_IMAGE_SIZE}×{MINIMUM_IMAGE_SIZE} pixels. "
             f"Received: input_shape={tuple(input_shape)}"
         )
-    if num_heads not in (1, 2):
-        raise ValueError(f"Argument `num_heads` must be 1 or 2. Received: num_heads={num_heads}")
-    if width <= 0:
-        raise ValueError(f"Argument `width` must be positive. Received: width={width}")
 
     def conv(x, filters, kernel_size, padding="same"):
-        channels = max(1, round(filters * width))
-        x = WeightNormalizedConv2D(channels, kernel_size, padding, momentum=mean_momentum, dtype=dtype)(x)
-        return layers.LeakyReLU(negative_slope=0.1, dtype=dtype)(x)
+        return WeightNormalizedConv2D(
+            scaled(filters, width),
+            kernel_size,
+            padding,
+            momentum=mean_momentum,
+            negative_slope=0.1,
+            synchronized=synchronized,
+            dtype=dtype,
+        )(x)
 
     def head(head_name):
-        return WeightNormalizedDense(num_classes, momentum=mean_momentum, dtype="float32", name=head_name)
+        return WeightNormalizedDense(
+            num_classes, momentum=mean_momentum, synchronized=synchronized, dtype="float32", name=head_name
+        )
 
-    x = images = keras.Input(input_shape, dtype="float32", name="images")
-    for layer in preprocessing:
-        x = layer(x)
-    if flip:
-        x = RandomHorizontalFlip(dtype="float32")(x)
-    x = RandomPixelTranslation(translate, dtype="float32")(x)
-    x = GaussianNoise(input_noise, dtype="float32")(x)
-
+    images, x = disturbed_images(
+        input_shape, preprocessing=preprocessing, flip=flip, translate=translate, input_noise=input_noise
+    )
     for filters in (128, 256):
         x = conv(x, filters, 3)
         x = conv(x, filters, 3)
@@ -93,6 +85,4 @@ def convnet13(
     x = conv(x, 128, 1)
     x = layers.GlobalAveragePooling2D(dtype="float32")(x)
 
-    logits = [head("classification_logits"), head("consistency_logits")][:num_heads]
-    outputs = [layer(x) for layer in logits]
-    return keras.Model(images, outputs if num_heads == 2 else outputs[0], name=name)
+    return network(images, x, num_heads, head, name)

@@ -8,3 +8,6 @@ from keras_mt.costs.consistency import MSEConsistency as MSEConsistency
 from keras_mt.costs.consistency import TrustConsistency as TrustConsistency
 from keras_mt.costs.consistency import get_consistency as get_consistency
 from keras_mt.costs.logit_distance import LogitDistance as LogitDistance
+
+# Over what a mean is taken: the whole batch, as published, or the examples whose weight is not 0.
+REDUCTIONS = {"batch": "sum_over_batch_size", "participants": "mean_with_sample_weight"}

@@ -82,18 +82,23 @@ class TrustConsistency(keras.losses.Loss):
         return {**super().get_config(), "trust": self.trust}
 
 
-def get_consistency(identifier) -> keras.losses.Loss:
-    """Returns the consistency cost that `"mse"`, `"kl"`, a trust in [0, 1] or a Keras loss stands for."""
+def get_consistency(identifier, reduction: str = "sum_over_batch_size") -> keras.losses.Loss:
+    """Returns the consistency cost that `"mse"`, `"kl"`, a trust in [0, 1] or a Keras loss stands for.
+
+    Args:
+        identifier: One of these. A loss, or the config of one, keeps its own reduction.
+        reduction: That of the others.
+    """
     if isinstance(identifier, keras.losses.Loss):
         return identifier
     if isinstance(identifier, dict):
-        return get_consistency(keras.saving.deserialize_keras_object(identifier))
+        return keras.saving.deserialize_keras_object(identifier)
     if isinstance(identifier, (int, float)) and not isinstance(identifier, bool):
-        return TrustConsistency(identifier) if identifier else MSEConsistency()
+        return TrustConsistency(identifier, reduction) if identifier else MSEConsistency(reduction)
     if identifier == "mse":
-        return MSEConsistency()
+        return MSEConsistency(reduction)
     if identifier == "kl":
-        return KLConsistency()
+        return KLConsistency(reduction)
     raise ValueError(
         'Argument `consistency` must be "mse", "kl", a trust in the range [0, 1] or a `keras.losses.Loss`. '
         f"Received: consistency={identifier!r}"

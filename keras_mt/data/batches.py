@@ -55,6 +55,7 @@ def training_batches(
     seed: int,
     first_step: int = 0,
     with_examples: bool = False,
+    unlabeled_stream: str = "all",
 ) -> tf.data.Dataset:
     """Returns the endless training batches `(images, labels)` from step `first_step` on.
 
@@ -69,6 +70,7 @@ def training_batches(
         first_step: Number of the first batch.
         with_examples: Whether batches are `((images, example, counted), labels)` with the index of each example and
             whether this is its visit of the epoch, which labeled examples drawn beside the others' stream are not.
+        unlabeled_stream: What the `batch_size - k` are drawn from: `"all"` examples, or the `"unlabeled"` ones.
 
     Raises:
         ValueError: If images, labels or numbers are not as described.
@@ -87,10 +89,10 @@ def training_batches(
     with tf.device("cpu"):
         shown = tf.convert_to_tensor(shown)
         labeled = tf.convert_to_tensor(labeled, "int64")
-        everything = tf.range(len(labels), dtype="int64")
+        others = tf.constant(_others(shown, unlabeled_stream), "int64")
 
     def batch(step):
-        index = batch_indices(step, from_labeled, batch_size - from_labeled, labeled, everything, seed)
+        index = batch_indices(step, from_labeled, batch_size - from_labeled, labeled, others, seed)
         batch_labels = tf.gather(shown, index)
         if hides_the_rest:
             batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, -1)
@@ -101,6 +103,15 @@ def training_batches(
 
     steps = tf.data.Dataset.counter(start=first_step)
     return without_copies(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))
+
+
+def _others(shown, unlabeled_stream):
+    if unlabeled_stream == "all":
+        return np.arange(len(shown))
+    others = np.flatnonzero(shown < 0)
+    if not len(others):
+        raise ValueError('Argument `unlabeled_stream="unlabeled"` needs unlabeled examples. Received: none')
+    return others
 
 
 def _check(images, labels, labeled, batch_size, labeled_per_batch):

@@ -33,6 +33,11 @@ class Dataset:
     evaluation_labels: np.ndarray
     class_names: tuple[str, ...]
 
+    @property
+    def num_examples(self) -> int:
+        """Number of training examples."""
+        return len(self.labels)
+
 
 def load_dataset(
     name: str,

@@ -30,12 +30,21 @@ def random_integers(shape, minimum: int, maximum: int, seed_generator: keras.ran
     return tf.cast(random_bits(shape, seed_generator) % count, "int32") + minimum
 
 
+def random_uniforms(shape, seed_generator: keras.random.SeedGenerator) -> tf.Tensor:
+    """Returns float32 between 0 and 1, neither included."""
+    return _to_uniforms(random_bits(shape, seed_generator))
+
+
+def _to_uniforms(bits):
+    # 24 bits are what float32 holds; the half keeps logarithms off 0.
+    return (tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, "uint32")), "float32") + 0.5) * 2.0**-24
+
+
 def random_normals(shape, seed_generator: keras.random.SeedGenerator) -> tf.Tensor:
     """Returns standard normal float32 (Box & Muller 1958): two bits draws make two normals."""
     size = tf.reduce_prod(shape)
     bits = random_bits([2, (size + 1) // 2], seed_generator)
-    # 24 bits are what float32 holds; the half keeps the logarithm off 0.
-    uniforms = (tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, "uint32")), "float32") + 0.5) * 2.0**-24
+    uniforms = _to_uniforms(bits)
     radius = tf.sqrt(-2.0 * tf.math.log(uniforms[0]))
     angle = (2.0 * math.pi) * uniforms[1]
     return tf.reshape(tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], 0)[:size], shape)

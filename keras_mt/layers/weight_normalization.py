@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_mt.layers.centered import activated, centered, mean_of_batch, mean_of_convolution
+
 _measuring_first_batch = contextvars.ContextVar("measuring_first_batch", default=False)
 
 
@@ -34,50 +36,31 @@ def initialize_from_batch(network: keras.Model, batch) -> None:
         network(batch, training=True)
 
 
-def _mean_of_channels(values):
-    """Returns the float32 mean of each channel.
-
-    Rows first, which TensorFlow reduces several times faster than all axes at once, and without a float32 copy of
-    bfloat16 values: their rows are summed in float32, and only the row means are rounded.
-    """
-    if len(values.shape) == 4:
-        values = tf.reduce_mean(values, 2)
-    return tf.reduce_mean(tf.cast(values, "float32"), list(range(len(values.shape) - 1)))
-
-
-@tf.custom_gradient
-def _center(outputs, b):
-    """Returns `(outputs - mean + b, mean)` with the mean of each channel over the batch, in float32.
-
-    The gradient is written by hand, `d - mean(d)` in one pass: automatic differentiation first spreads the gradient of
-    the mean over a tensor of the size of the outputs and then adds it.
-    """
-    mean = _mean_of_channels(outputs)
-
-    def gradient(slope, _):
-        mean_slope = _mean_of_channels(slope)
-        count = tf.cast(tf.size(slope) // tf.size(mean_slope), "float32")
-        return slope - tf.cast(mean_slope, slope.dtype), count * mean_slope
-
-    return (outputs + tf.cast(b - mean, outputs.dtype), mean), gradient
-
-
 class _WeightNormalized(keras.layers.Layer):
-    """What the dense and the convolution layer share: `W = g·V/‖V‖`, the batch mean, and b.
+    """What the dense and the convolution layer share: `W = g·V/‖V‖`, the batch mean, b, and the leaky ReLU.
 
     The kernel is normalized once a call in float32, whatever the compute dtype. Subclasses define
-    `_kernel_shape(input_shape)`, `_linear(inputs, kernel)` and `_variance_epsilon`.
+    `_kernel_shape(input_shape)`, `_linear(inputs, kernel)`, `_mean_of_linear(inputs, kernel)` and `_variance_epsilon`.
     """
 
     _variance_epsilon = 1e-8
 
-    def __init__(self, units: int, momentum: float = 0.999, **kwargs):
+    def __init__(
+        self, units: int, momentum: float = 0.999, negative_slope: float = 1.0, synchronized: bool = True, **kwargs
+    ):
         super().__init__(**kwargs)
         if units < 1:
             raise ValueError(f"The number of output channels must be positive. Received: {units}")
         if not 0.0 <= momentum <= 1.0:
             raise ValueError(f"Argument `momentum` must be in the range [0, 1]. Received: momentum={momentum}")
+        if not 0.0 <= negative_slope <= 1.0:
+            raise ValueError(
+                "Argument `negative_slope` must be in the range [0, 1], 1 for no activation. "
+                f"Received: negative_slope={negative_slope}"
+            )
         self.momentum = momentum
+        self.negative_slope = negative_slope
+        self.synchronized = synchronized
         self._units = units
 
     def build(self, input_shape):
@@ -97,28 +80,28 @@ class _WeightNormalized(keras.layers.Layer):
         axes = tuple(range(len(self.v.shape) - 1))
         return ops.sqrt(ops.sum(ops.square(self.v), axis=axes))
 
-    def _outputs(self, inputs, scale):
-        """The pre-activation for `W = scale·V`."""
-        return self._linear(inputs, ops.cast(self.v * scale, self.compute_dtype))
+    def _kernel(self, scale):
+        return tf.convert_to_tensor(ops.cast(self.v * scale, self.compute_dtype))
 
     def _initialize(self, inputs):
-        outputs = ops.cast(self._outputs(inputs, 1.0 / self._norm()), "float32")
+        outputs = ops.cast(self._linear(inputs, self._kernel(1.0 / self._norm())), "float32")
         mean, variance = ops.moments(outputs, axes=tuple(range(len(outputs.shape) - 1)))
         self.g.assign(1.0 / ops.sqrt(variance + self._variance_epsilon))
         self.b.assign(ops.zeros_like(self.b))
-        return (outputs - mean) * self.g
+        return activated(outputs * self.g, -mean * self.g, self.negative_slope)
 
     def call(self, inputs, training=None):
         if _measuring_first_batch.get():
             outputs = self._initialize(inputs)
         else:
             scale = self.g / self._norm()
-            outputs = self._outputs(inputs, scale)
+            kernel, b = self._kernel(scale), tf.convert_to_tensor(self.b)
             if training:
-                outputs, mean = _center(outputs, tf.convert_to_tensor(self.b))
+                arguments = (inputs, kernel, b, self.negative_slope, self.synchronized)
+                outputs, mean = centered(self._linear, self._mean_of_linear, *arguments)
                 self._keep(mean, scale)
             else:
-                outputs = outputs + ops.cast(self.b - self._kept_mean(scale), outputs.dtype)
+                outputs = activated(self._linear(inputs, kernel), b - self._kept_mean(scale), self.negative_slope)
         return ops.cast(outputs, self.compute_dtype)
 
     def _keep(self, mean, scale):
@@ -128,7 +111,8 @@ class _WeightNormalized(keras.layers.Layer):
         return self.running_mean + 0.0
 
     def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum}
+        own = {"momentum": self.momentum, "negative_slope": self.negative_slope, "synchronized": self.synchronized}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
@@ -143,14 +127,25 @@ class WeightNormalizedConv2D(_WeightNormalized):
         kernel_size: Height and width of the kernel.
         padding: `"same"` or `"valid"`.
         momentum: Of the running mean, which moves by `1 - momentum` of the difference a training step.
+        negative_slope: Slope of the leaky ReLU below 0; 1 for no activation.
+        synchronized: Whether the mean is that of the global batch when several replicas train, or each replica's own.
 
     Input shape: `[batch, height, width, channels]`. Output shape: `[batch, height, width, filters]`.
 
     Reference: Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868
     """
 
-    def __init__(self, filters: int, kernel_size: int, padding: str = "same", momentum: float = 0.999, **kwargs):
-        super().__init__(filters, momentum=momentum, **kwargs)
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        padding: str = "same",
+        momentum: float = 0.999,
+        negative_slope: float = 1.0,
+        synchronized: bool = True,
+        **kwargs,
+    ):
+        super().__init__(filters, momentum, negative_slope, synchronized, **kwargs)
         if padding not in ("same", "valid"):
             raise ValueError(f'Argument `padding` must be "same" or "valid". Received: padding={padding!r}')
         self.filters = filters
@@ -161,7 +156,10 @@ class WeightNormalizedConv2D(_WeightNormalized):
         return (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
 
     def _linear(self, inputs, kernel):
-        return ops.conv(inputs, kernel, strides=1, padding=self.padding, data_format="channels_last")
+        return tf.nn.conv2d(inputs, kernel, 1, self.padding.upper())
+
+    def _mean_of_linear(self, inputs, kernel):
+        return mean_of_convolution(inputs, kernel, self.padding)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
@@ -184,6 +182,8 @@ class WeightNormalizedDense(_WeightNormalized):
     Args:
         units: Number of outputs.
         momentum: Of the running mean, which moves by `1 - momentum` of the difference a training step.
+        negative_slope: Slope of the leaky ReLU below 0; 1 for no activation.
+        synchronized: Whether the mean is that of the global batch when several replicas train, or each replica's own.
 
     Input shape: `[batch, features]`. Output shape: `[batch, units]`.
 
@@ -192,15 +192,20 @@ class WeightNormalizedDense(_WeightNormalized):
 
     _variance_epsilon = 1e-10
 
-    def __init__(self, units: int, momentum: float = 0.999, **kwargs):
-        super().__init__(units, momentum=momentum, **kwargs)
+    def __init__(
+        self, units: int, momentum: float = 0.999, negative_slope: float = 1.0, synchronized: bool = True, **kwargs
+    ):
+        super().__init__(units, momentum, negative_slope, synchronized, **kwargs)
         self.units = units
 
     def _kernel_shape(self, input_shape):
         return (input_shape[-1], self.units)
 
     def _linear(self, inputs, kernel):
-        return ops.matmul(inputs, kernel)
+        return tf.matmul(inputs, kernel)
+
+    def _mean_of_linear(self, inputs, kernel):
+        return tf.tensordot(mean_of_batch(inputs), tf.cast(kernel, "float32"), 1)
 
     def _keep(self, mean, scale):
         super()._keep(mean / scale, scale)

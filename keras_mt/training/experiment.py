@@ -9,9 +9,11 @@ import tensorflow as tf
 import keras_mt
 from keras_mt.architectures import ARCHITECTURES
 from keras_mt.data import Dataset, load_dataset, training_batches
+from keras_mt.data.channels import channel_moments
 from keras_mt.data.whitening import cached_zca
 from keras_mt.training import settings
 from keras_mt.training.checkpoints import Checkpoints
+from keras_mt.training.lengths import Lengths
 from keras_mt.training.program import UsageError
 from keras_mt.training.progress import report
 from keras_mt.training.settings import FLAGS
@@ -47,10 +49,11 @@ def batches(data: Dataset, first_step: int) -> tf.data.Dataset:
         seed=FLAGS.seed,
         first_step=first_step,
         with_examples=FLAGS.method == "temporal_ensembling",
+        unlabeled_stream=FLAGS.unlabeled_stream,
     )
 
 
-def build_model(data: Dataset) -> keras_mt.MeanTeacher:
+def build_model(data: Dataset, lengths: Lengths) -> keras_mt.MeanTeacher:
     """Builds student, teacher and optimizer, compiled and with initial weights from the first batch."""
     keras.utils.set_random_seed(FLAGS.seed)
     statistics = _whitening(data)
@@ -63,68 +66,83 @@ def build_model(data: Dataset) -> keras_mt.MeanTeacher:
         student,
         teacher,
         method=FLAGS.method,
-        consistency=FLAGS.consistency_trust,
+        consistency=FLAGS.consistency_trust if FLAGS.consistency == "trust" else FLAGS.consistency,
         consistency_on_labeled=FLAGS.consistency_on_labeled,
+        averaged_over=FLAGS.averaged_over,
+        separate_passes=settings.labeled_per_batch() if FLAGS.separate_passes else None,
         logit_distance_weight=FLAGS.logit_distance_weight,
+        logit_distance=keras_mt.costs.LogitDistance(FLAGS.logit_distance_over),
         teacher_statistics=FLAGS.teacher_statistics,
         seed=FLAGS.seed,
-        num_examples=len(data.images),
+        num_examples=data.num_examples,
         ensembling_momentum=FLAGS.ensembling_momentum,
     )
-    model.compile(optimizer=_optimizer(), jit_compile=settings.jit_compile())
+    model.compile(optimizer=_optimizer(lengths), jit_compile=settings.jit_compile())
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def mean_teacher_callback() -> keras_mt.MeanTeacherCallback:
+def mean_teacher_callback(lengths: Lengths) -> keras_mt.MeanTeacherCallback:
     """Returns the callback that sets the schedules of the flags."""
     return keras_mt.MeanTeacherCallback(
         consistency_weight=FLAGS.max_consistency_weight,
-        rampup_steps=FLAGS.rampup_steps,
+        rampup_steps=lengths.rampup,
         ema_decay=FLAGS.ema_decay_after_rampup,
         ema_decay_during_rampup=FLAGS.ema_decay_during_rampup,
         ema_warmup=FLAGS.ema_warmup,
+        rampup=FLAGS.consistency_rampup,
         verbose=False,
     )
 
 
-def checkpoints(folder: Path, model: keras_mt.MeanTeacher) -> Checkpoints:
+def checkpoints(folder: Path, model: keras_mt.MeanTeacher, lengths: Lengths) -> Checkpoints:
     """Returns the checkpoints of a run, which are still to be restored."""
+
+    def in_force(step):
+        before = step - 1  # Schedules count from 0.
+        rate, weight = (
+            float(schedule(before))
+            for schedule in (_learning_rate(lengths), mean_teacher_callback(lengths).consistency_weight)
+        )
+        return f"learning rate {rate:g}, consistency weight {weight:g}"
+
     return Checkpoints(
         folder,
         model,
         settings.of_the_experiment(),
-        _in_force,
+        in_force,
         settings.checkpoint_steps(),
         FLAGS.evaluation_steps,
-        FLAGS.training_steps,
+        lengths.training,
     )
 
 
-def _in_force(step):
-    before = step - 1  # Schedules count from 0.
-    weight = mean_teacher_callback().consistency_weight(before)
-    return f"learning rate {float(_learning_rate()(before)):g}, consistency weight {float(weight):g}"
+def _learning_rate(lengths):
+    schedules, rate = keras_mt.schedules, FLAGS.max_learning_rate
+    if FLAGS.learning_rate_schedule == "cosine":
+        return schedules.WarmUpCosine(rate, lengths.cosine, lengths.learning_rate_rampup, FLAGS.initial_learning_rate)
+    if FLAGS.learning_rate_schedule == "seven_sixteenths_cosine":
+        return schedules.SevenSixteenthsCosine(rate, lengths.training)
+    return schedules.RampUpDown(rate, lengths.rampup, lengths.rampdown, lengths.training)
 
 
-def _learning_rate():
-    return keras_mt.schedules.RampUpDown(
-        FLAGS.max_learning_rate, FLAGS.rampup_steps, FLAGS.rampdown_steps, FLAGS.training_steps
-    )
-
-
-def _optimizer():
-    schedules = keras_mt.schedules
+def _optimizer(lengths):
+    schedules, rate = keras_mt.schedules, _learning_rate(lengths)
+    if FLAGS.optimizer == "sgd":
+        decay = FLAGS.weight_decay, FLAGS.weight_decay_on
+        return keras_mt.optimizers.NesterovSGD(rate, FLAGS.sgd_momentum, *decay)
     beta_2 = FLAGS.adam_beta_2_during_rampup, FLAGS.adam_beta_2_after_rampup
     return keras_mt.optimizers.ScheduledAdam(
-        learning_rate=_learning_rate(),
-        beta_1=schedules.RampedBeta1(FLAGS.rampdown_steps, FLAGS.training_steps),
-        beta_2=schedules.StepSwitch(*beta_2, FLAGS.rampup_steps),
+        learning_rate=rate,
+        beta_1=schedules.RampedBeta1(lengths.rampdown, lengths.training),
+        beta_2=schedules.StepSwitch(*beta_2, lengths.rampup),
     )
 
 
 def _preprocessing_kind():
     if FLAGS.preprocessing == "auto":
+        if FLAGS.architecture != "convnet13":
+            return "channels"
         return "zca" if FLAGS.dataset == "cifar10" else "standardize"
     return FLAGS.preprocessing
 
@@ -154,19 +172,25 @@ def _network(data, dropout, whitening):
             keras_mt.layers.GlobalContrastNormalization(dtype="float32"),
             keras_mt.layers.ZCAWhitening(dtype="float32"),
         )
+    elif kind == "channels":
+        mean, variance = channel_moments(FLAGS.dataset, data.images)
+        preprocessing = (keras.layers.Normalization(mean=mean, variance=variance, dtype="float32"),)
+    own = {"dropout": dropout, "mean_momentum": FLAGS.mean_momentum}
+    if FLAGS.architecture != "convnet13":
+        own = {"blocks": settings.blocks()} if FLAGS.blocks else {}
     try:
         network = ARCHITECTURES[FLAGS.architecture](
             shape,
             len(data.class_names),
             num_heads=FLAGS.num_heads,
             width=FLAGS.width,
-            dropout=dropout,
             input_noise=FLAGS.input_noise,
             translate=FLAGS.translate,
             flip=FLAGS.flip,
             preprocessing=preprocessing,
-            mean_momentum=FLAGS.mean_momentum,
+            synchronized=FLAGS.synchronized_statistics,
             dtype=_DTYPES[FLAGS.precision],
+            **own,
         )
     except ValueError as error:
         raise UsageError(

@@ -1,16 +1,17 @@
-"""The flags of an experiment, named after the paper's quantities, and the checks between them."""
-
-import math
-import sys
+"""The flags of an experiment, named after the paper's quantities."""
 
 from absl import flags
 
 from keras_mt.architectures import ARCHITECTURES
+from keras_mt.callback import RAMPUPS
+from keras_mt.costs import REDUCTIONS
 from keras_mt.mean_teacher import METHODS
+from keras_mt.optimizers.nesterov_sgd import DECAYED
 from keras_mt.training.program import UsageError
 from keras_mt.twin import TEACHER_STATISTICS
 
 FLAGS = flags.FLAGS
+DEFAULT_STEPS = 2000
 # Where a run is kept and where its data lie do not make it another experiment.
 NOT_OF_THE_EXPERIMENT = ("run_dir", "data_dir", "cache_dir", "checkpoint_steps")
 
@@ -39,10 +40,15 @@ def define() -> None:
     whole("seed", 0, "Seed of initial weights, batches and noise.", 0, 2**31 - 1)
     flags.DEFINE_enum("method", "mean_teacher", METHODS, "What the consistency target is.")
     flags.DEFINE_enum("architecture", "convnet13", list(ARCHITECTURES), "The network.")
+    text("blocks", None, "Residual networks: blocks of each stage, such as 4,4,4; default: the published network.")
     real("width", 1.0, "Multiplies the network's channel counts; 1.0 is the paper's.", 0.01, 16.0)
     whole("num_heads", 1, "1, or 2 for a head of its own for the consistency cost.", 1, 2)
     flags.DEFINE_enum(
-        "preprocessing", "auto", ["auto", "standardize", "zca", "none"], "auto: zca for cifar10, else standardize."
+        "preprocessing",
+        "auto",
+        ["auto", "standardize", "zca", "channels", "none"],
+        "standardize: each image; channels: each channel over the training images; auto: for convnet13 zca on cifar10, "
+        "else standardize, for residual networks channels.",
     )
     real("mean_momentum", 0.999, "Momentum of the running means of mean-only batch normalization.", 0.0, 1.0)
     flags.DEFINE_enum(
@@ -51,6 +57,7 @@ def define() -> None:
         TEACHER_STATISTICS,
         "The teacher's running statistics: own passes, or the student's.",
     )
+    yes_no("synchronized_statistics", True, "Whether batch statistics are those of all replicas, or each its own.")
     flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16", "float16"], "Of the network's inner layers.")
     flags.DEFINE_enum(
         "jit_compile", "auto", ["auto", "true", "false"], "Whether XLA compiles the step; auto: on GPUs, not on CPUs."
@@ -58,20 +65,49 @@ def define() -> None:
 
     whole("batch_size", 100, "Examples per batch, labeled and unlabeled.", 1)
     text("labeled_per_batch", "all", "Labeled examples per batch; vary: as drawn from all examples; all: labeled only.")
-    whole("training_steps", 2000, "Length of the run in optimizer steps.", 1)
-    whole("rampup_steps", 500, "Length of the sigmoid ramp-up of learning rate and consistency weight.", 0)
+    flags.DEFINE_enum(
+        "unlabeled_stream",
+        "all",
+        ["all", "unlabeled"],
+        "What is drawn beside labeled examples: all examples or others.",
+    )
+    yes_no("separate_passes", False, "Whether labeled and unlabeled examples pass apart, each with its statistics.")
+    whole("training_steps", None, "Length of the run in optimizer steps; default 2000, or --training_epochs.", 1)
+    real("training_epochs", None, "The same in epochs: passes of the unlabeled stream.", 0.0, 1e9)
+    whole("rampup_steps", 500, "Length of the ramp-up of consistency weight and (sigmoid schedule) learning rate.", 0)
+    real("rampup_epochs", None, "The same in epochs; wins over --rampup_steps.", 0.0, 1e9)
     whole("rampdown_steps", 0, "Length of the ramp-down of learning rate and Adam's beta 1 at the end.", 0)
     whole("evaluation_steps", 500, "Steps between evaluations.", 1)
     whole("checkpoint_steps", None, "Steps between checkpoints; default: those of --evaluation_steps.", 1)
 
     real("max_learning_rate", 0.003, "Learning rate between the ramps.", 0.0, 100.0)
+    flags.DEFINE_enum(
+        "learning_rate_schedule",
+        "sigmoid",
+        ["sigmoid", "cosine", "seven_sixteenths_cosine"],
+        "sigmoid: up and down over --rampup_steps and --rampdown_steps; cosine: to 0 at --cosine_epochs; "
+        "seven_sixteenths_cosine: cos(7πt/16T) over the run.",
+    )
+    real("cosine_epochs", None, "Where the cosine reaches 0, after the end of the run.", 0.0, 1e9)
+    real("learning_rate_rampup_epochs", 0.0, "Length of the linear warm-up before the cosine.", 0.0, 1e9)
+    real("initial_learning_rate", 0.0, "Where the warm-up begins.", 0.0, 100.0)
+    flags.DEFINE_enum("optimizer", "adam", ["adam", "sgd"], "sgd: with Nesterov momentum.")
+    real("sgd_momentum", 0.9, "Momentum of sgd.", 0.0, 0.9999999)
+    real("weight_decay", 0.0, "Of sgd: λ in g + λθ.", 0.0, 100.0)
+    flags.DEFINE_enum("weight_decay_on", "all", list(DECAYED), "Which parameters decay.")
     real("adam_beta_2_during_rampup", 0.99, "Adam's beta 2 during the ramp-up.", 0.0, 0.9999999)
     real("adam_beta_2_after_rampup", 0.999, "Adam's beta 2 after it.", 0.0, 0.9999999)
     real("max_consistency_weight", 0.0, "Consistency weight after the ramp-up; MSE is averaged over classes.", 0.0, 1e9)
+    flags.DEFINE_enum("consistency_rampup", "sigmoid", list(RAMPUPS), "Shape of the consistency weight's ramp-up.")
+    flags.DEFINE_enum("consistency", "trust", ["trust", "kl"], "trust: see --consistency_trust; kl: KL divergence.")
     real("consistency_trust", 0.0, "From 0 (MSE) to 1 (scaled KL divergence).", 0.0, 1.0)
     real("ensembling_momentum", 0.6, "Momentum of temporal ensembling's average of predictions.", 0.0, 0.9999999)
     yes_no("consistency_on_labeled", True, "Whether labeled examples take part in the consistency cost.")
+    flags.DEFINE_enum(
+        "averaged_over", "batch", list(REDUCTIONS), "Costs are divided by the batch size or by who takes part in them."
+    )
     real("logit_distance_weight", 0.0, "Weight of the squared distance between two heads.", 0.0, 1e9)
+    flags.DEFINE_enum("logit_distance_over", "sum", ["sum", "mean"], "Over classes.")
     real("ema_decay_during_rampup", 0.99, "Decay of the teacher's average during the ramp-up.", 0.0, 0.9999999)
     real("ema_decay_after_rampup", 0.999, "Decay after it.", 0.0, 0.9999999)
     yes_no("ema_warmup", False, "Whether the decay is at most 1 - 1/(t+1) at step t.")
@@ -112,52 +148,14 @@ def _number_or_word(name, words):
     return int(value)
 
 
-def check() -> None:
-    """Checks the flags against each other.
-
-    Raises:
-        UsageError: With a sentence that names the flags.
-    """
-    if not FLAGS.run_dir:
-        raise UsageError("--run_dir is missing; name a folder for this run")
-    for name in names():
-        value = getattr(FLAGS, name)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"--{name}={value} must be a finite number")
-    labels = labels_wanted()
-    labeled = labeled_per_batch()
-    if isinstance(labeled, int) and labeled > FLAGS.batch_size:
-        raise UsageError(f"--labeled_per_batch={labeled} is above --batch_size={FLAGS.batch_size}")
-    for ramp in ("rampup_steps", "rampdown_steps"):
-        _check_ramp(ramp)
-    if FLAGS.logit_distance_weight and FLAGS.num_heads == 1:
-        raise UsageError(f"--logit_distance_weight={FLAGS.logit_distance_weight} needs --num_heads=2")
-    if FLAGS.method != "supervised" and labeled in ("all", FLAGS.batch_size) and labels != "all":
-        raise UsageError(
-            f"--method={FLAGS.method} needs unlabeled examples; --labeled_per_batch={labeled} shows labeled ones only, "
-            "give a smaller number or vary"
-        )
-    if FLAGS.num_validation is not None and FLAGS.phase != "validation":
-        raise UsageError(f"--num_validation={FLAGS.num_validation} needs --phase=validation, not {FLAGS.phase}")
-    shown = ("all", FLAGS.batch_size) if FLAGS.num_extra_unlabeled else ("all", "vary", FLAGS.batch_size)
-    nothing_unlabeled = labels == "all" and labeled in shown
-    if FLAGS.method != "supervised" and nothing_unlabeled and not FLAGS.consistency_on_labeled:
-        raise UsageError(
-            f"--noconsistency_on_labeled needs examples without a label; --num_labels=all with "
-            f"--labeled_per_batch={labeled} leaves none"
-        )
-
-
-def _check_ramp(name):
-    if getattr(FLAGS, name) <= FLAGS.training_steps:
-        return
-    found = f"--{name}={getattr(FLAGS, name)} is above --training_steps={FLAGS.training_steps}"
-    given = {argument.lstrip("-").split("=")[0] for argument in sys.argv[1:]}
-    # A flagfile of the paper made short on the command line is how a run is tried out.
-    if "flagfile" in given and "training_steps" in given and name not in given:
-        print(f"warning: {found}: the ramp is cut off", file=sys.stderr)
-    else:
-        raise UsageError(f"{found}; a ramp must end within the run")
+def blocks() -> tuple[int, ...] | None:
+    """Returns --blocks as numbers."""
+    if FLAGS.blocks is None:
+        return None
+    parts = FLAGS.blocks.split(",")
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"--blocks={FLAGS.blocks} must be positive numbers, such as 4,4,4")
+    return tuple(int(part) for part in parts)
 
 
 def of_the_experiment() -> dict:
