@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from keras_mt.data.batches import evaluation_batches
 from keras_mt.training import experiment, lengths, program, settings
 from keras_mt.training.program import RunError, UsageError
 from keras_mt.training.run_directory import RunDirectory
@@ -23,10 +22,10 @@ def main() -> None:
     step = experiment.checkpoints(run.checkpoints, model, run_lengths).restore()
     if step == 0:
         raise RunError(f"--run_dir={run.path} holds no checkpoint yet")
-    evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)
-    results = model.evaluate(evaluation, verbose=0, return_dict=True)
+    with experiment.broken_images_named(data, lambda: step):
+        results = model.evaluate(data.evaluation_batches(), verbose=0, return_dict=True)
     print(
-        f"step {step}, {len(data.evaluation_images)} images ({FLAGS.phase} phase): student "
+        f"step {step}, {len(data.evaluation_labels)} images ({FLAGS.phase} phase): student "
         f"{100 * results['student_error']:.2f} %, teacher {100 * results['teacher_error']:.2f} % error"
     )
 

@@ -46,6 +46,7 @@ class MeanTeacher(StudentVariables, keras.Model):
             kept, and the consistency cost is that of unlabeled rows (the protocol of TorchSSL).
         two_views: Whether `fit` takes `(view for the student, view for the teacher)` as its `x`: two tensors or two
             structures of them. `evaluate` and `predict` take plain examples.
+        top5: Whether `evaluate` also tells the errors among the first five classes.
         logit_distance_weight: Weight of the squared distance between two heads.
         logit_distance: The Keras loss that measures it, by default `costs.LogitDistance()`.
         teacher_statistics: The teacher's running statistics (batch normalization) are its `"own"`, from its own
@@ -77,6 +78,7 @@ class MeanTeacher(StudentVariables, keras.Model):
         averaged_over: str = "batch",
         separate_passes: int | None = None,
         two_views: bool = False,
+        top5: bool = False,
         logit_distance_weight: float = 0.0,
         logit_distance: keras.losses.Loss | None = None,
         teacher_statistics: str = "own",
@@ -112,6 +114,7 @@ class MeanTeacher(StudentVariables, keras.Model):
         self.averaged_over = averaged_over
         self.separate_passes = separate_passes
         self.two_views = two_views
+        self.top5 = top5
         self.logit_distance_weight = logit_distance_weight
         self.logit_distance = logit_distance or costs.LogitDistance()
         self.teacher_statistics = teacher_statistics
@@ -131,7 +134,7 @@ class MeanTeacher(StudentVariables, keras.Model):
         self._passes = SeparatePasses(seed, separate_passes) if separate_passes else JointPasses(seed)
         self._consistency_weight = None
         self._ema_decay = schedules.EMADecay(0.999, 0.999, 0)
-        self._trackers = metrics.make_trackers()
+        self._trackers = metrics.make_trackers(top5)
         self.built = True
 
     # The method ------------------------------------------------------------------------------------------------
@@ -275,6 +278,9 @@ class MeanTeacher(StudentVariables, keras.Model):
             loss = self.compute_loss(x, labels, logits, label_weight, training=False)
             self._update_mean("loss" if name == "teacher" else "student_loss", loss, labeled)
             self._trackers[f"{name}_error"].update_state(costs.classification_errors(labels, logits), labeled)
+            if self.top5:
+                errors = costs.classification_errors(labels, logits, among=5)
+                self._trackers[f"{name}_top5_error"].update_state(errors, labeled)
         results = self.compute_metrics(x, labels, logits, label_weight)
         return {name: value for name, value in results.items() if name not in metrics.TRAINING_ONLY}
 
@@ -315,6 +321,7 @@ class MeanTeacher(StudentVariables, keras.Model):
             "averaged_over": self.averaged_over,
             "separate_passes": self.separate_passes,
             "two_views": self.two_views,
+            "top5": self.top5,
             "logit_distance_weight": self.logit_distance_weight,
             "logit_distance": serialize(self.logit_distance),
             "teacher_statistics": self.teacher_statistics,

@@ -7,7 +7,8 @@ COSTS = ("classification_cost", "consistency_cost", "logit_distance_cost")
 ERRORS = ("student_error", "teacher_error")
 SCHEDULES = ("consistency_weight", "ema_decay")
 TRAINING_ONLY = (*COSTS, *SCHEDULES, "labeled_per_batch")
-EVALUATION_ONLY = ("student_loss",)
+TOP5_ERRORS = ("student_top5_error", "teacher_top5_error")
+EVALUATION_ONLY = ("student_loss", *TOP5_ERRORS)
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
@@ -28,7 +29,12 @@ class Latest(keras.metrics.Metric):
         pass
 
 
-def make_trackers() -> dict[str, keras.metrics.Metric]:
-    """Returns the metrics that `MeanTeacher` keeps besides the loss and those it was compiled with."""
-    means = {name: keras.metrics.Mean(name=name) for name in (*COSTS, *ERRORS, "labeled_per_batch", "student_loss")}
+def make_trackers(top5: bool) -> dict[str, keras.metrics.Metric]:
+    """Returns the metrics that `MeanTeacher` keeps besides the loss and those it was compiled with.
+
+    Args:
+        top5: Whether the errors among the first five classes are measured.
+    """
+    names = (*COSTS, *ERRORS, "labeled_per_batch", "student_loss", *(TOP5_ERRORS if top5 else ()))
+    means = {name: keras.metrics.Mean(name=name) for name in names}
     return means | {name: Latest(name=name) for name in SCHEDULES}

@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 import keras_mt
-from keras_mt.data.batches import evaluation_batches
 from keras_mt.training import checks, curves, experiment, export, lengths, program, settings
 from keras_mt.training.evaluation_log import EvaluationLog
 from keras_mt.training.program import RunError
@@ -40,7 +39,7 @@ def main() -> None:
     print(_describe(data, schedules, step, last_step), flush=True)
     interruption = Interruption(checkpoints)
     callbacks = [schedules, LossWatch(checkpoints), log, checkpoints, interruption, ProgressBar(step, last_step)]
-    with interruption:
+    with interruption, experiment.broken_images_named(data, lambda: int(model.batches_seen.numpy())):
         _fit(model, data, step, last_step, callbacks)
 
     if not log.rows or log.rows[-1]["step"] != last_step:
@@ -52,11 +51,12 @@ def main() -> None:
     run.write_results(
         {
             "step": last_step,
-            "student": {"error": last["student_error"]},
-            "teacher": {"error": last["teacher_error"]},
+            "student": _errors(last, "student"),
+            "teacher": _errors(last, "teacher"),
             "lowest_teacher_error": _lowest(log.rows),
             "num_labels": len(data.labeled),
             "method": FLAGS.method,
+            "data": data.origin,
             "flags": settings.of_the_experiment(),
             "versions": versions(),
         }
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _fit(model, data, step, last_step, callbacks):
-    evaluation = evaluation_batches(data.evaluation_images, data.evaluation_labels)
+    evaluation = data.evaluation_batches()
     for steps, epochs in _epochs(step, FLAGS.evaluation_steps, last_step):
         model.fit(
             experiment.batches(data, step),
@@ -95,6 +95,11 @@ def _epochs(step, interval, last):
         yield last - step, 1
 
 
+def _errors(row, network):
+    """All errors of a network in an evaluation, by their names."""
+    return {name: row[f"{network}_{name}"] for name in ("error", "top5_error") if f"{network}_{name}" in row}
+
+
 def _lowest(rows):
     """The best evaluation and its step: to look at, not to report, since it was chosen on the evaluation images."""
     best = min(rows, key=lambda row: row["teacher_error"])
@@ -105,7 +110,7 @@ def _describe(data, schedules, step, last_step):
     start = f"continues at step {step}" if step else "starts"
     return (
         f"{FLAGS.dataset}: {len(data.labeled)} labeled of {data.num_examples} training examples, "
-        f"{len(data.evaluation_images)} to evaluate on ({FLAGS.phase} phase); labeled per batch: "
+        f"{len(data.evaluation_labels)} to evaluate on ({FLAGS.phase} phase); labeled per batch: "
         f"{FLAGS.labeled_per_batch} of {FLAGS.batch_size}\n{schedules.describe()}\n{start}, {last_step} "
         "steps in all"
     )

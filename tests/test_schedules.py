@@ -29,6 +29,36 @@ def test_ramps_equal_the_golden_values(golden, run):
         np.testing.assert_allclose(np.asarray(value)[known], expected[known], rtol=1e-6, err_msg=name)
 
 
+def test_ramps_in_epochs_equal_the_golden_values_of_the_residual_networks(golden):
+    values = golden("residual")
+    quarters = np.arange(41) * 0.25
+    np.testing.assert_allclose(schedules.linear_rampup(quarters, 5), values["linear_rampup_5"], atol=1e-5)
+    np.testing.assert_allclose(schedules.sigmoid_rampup(quarters, 5), values["sigmoid_rampup_5"], atol=1e-5)
+    np.testing.assert_allclose(
+        schedules.cosine_rampdown(np.arange(41) * 7.5, 350), values["cosine_rampdown_350"], atol=1e-5
+    )
+    decay = schedules.EMADecay(0.99, 0.99, 0, warmup=True)
+    expected = values["ema_decay_warmup_0.99_steps_1_to_200"]
+    np.testing.assert_allclose([float(decay(step)) for step in range(200)], expected, atol=1e-5)
+
+
+def test_the_warm_up_leads_to_the_cosine():
+    rate = schedules.WarmUpCosine(0.25, cosine_steps=750, rampup_steps=20, initial=0.1)
+    np.testing.assert_allclose(float(rate(0)), 0.1, rtol=1e-6)
+    np.testing.assert_allclose(float(rate(10)), 0.175 * (np.cos(np.pi * 10 / 750) + 1) / 2, rtol=1e-6)
+    np.testing.assert_allclose(float(rate(375)), 0.125, rtol=1e-6)
+    assert float(rate(750)) == float(rate(900)) == 0.0
+
+
+def test_the_later_protocols_learning_rate_and_weight():
+    rate = schedules.SevenSixteenthsCosine(0.03, 2**20)
+    np.testing.assert_allclose(
+        [float(rate(t)) for t in (0, 2**19, 2**20)], 0.03 * np.cos(np.pi * np.array([0, 7 / 32, 7 / 16])), rtol=1e-6
+    )
+    weight = schedules.LinearRampUp(50.0, 1000)
+    np.testing.assert_allclose([float(weight(t)) for t in (0, 250, 1000, 2000)], [0, 12.5, 50, 50], rtol=1e-6)
+
+
 def test_a_ramp_of_no_length_is_always_one():
     for step in (0, 1, 10):
         assert float(schedules.sigmoid_rampup(step, 0)) == 1.0
@@ -56,6 +86,9 @@ def test_the_warmed_up_average_begins_as_a_plain_mean():
         schedules.RampedBeta1(3, 20),
         schedules.StepSwitch(0.9, 0.99, 5),
         schedules.EMADecay(0.9, 0.99, 5, warmup=True),
+        schedules.LinearRampUp(2.0, 10),
+        schedules.WarmUpCosine(0.2, 40, 5, 0.1),
+        schedules.SevenSixteenthsCosine(0.03, 30),
     ],
 )
 def test_schedules_survive_serialization(schedule):

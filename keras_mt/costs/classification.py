@@ -24,18 +24,21 @@ def hide_unlabeled(labels):
     return labels, ops.cast(present, "float32")
 
 
-def classification_errors(labels, predictions):
+def classification_errors(labels, predictions, among: int = 1):
     """1 for each wrong example, 0 for each right one.
 
     Args:
         labels: Class labels `[batch]` or `[batch, 1]`, or one-hot labels `[batch, classes]`.
         predictions: Logits or probabilities `[batch, classes]`.
+        among: An example is right if its class is among the first so many predicted ones.
 
     Returns:
         Float32 tensor `[batch]`. What it says of unlabeled examples has no meaning: weigh it with the mask.
     """
     if len(labels.shape) > 1:
         labels = labels[:, 0] if labels.shape[-1] == 1 else ops.argmax(labels, axis=-1)
+    if among > 1:
+        return 1.0 - ops.cast(ops.in_top_k(ops.cast(labels, "int32"), predictions, among), "float32")
     predicted = ops.argmax(predictions, axis=-1)
     return ops.cast(ops.not_equal(predicted, ops.cast(labels, predicted.dtype)), "float32")
 

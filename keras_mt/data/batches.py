@@ -5,6 +5,8 @@ borders: position `p` of a stream is place `p mod n` of pass `p div n`, and a pa
 permutation of which any place can be computed alone (`RandomIndexShuffle`; O(1) memory).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -45,89 +47,108 @@ def batch_indices(
     return tf.concat(parts, axis=0)
 
 
-def training_batches(
-    images: np.ndarray,
+def training_indices(
     labels: np.ndarray,
     labeled: np.ndarray,
     *,
     batch_size: int,
     labeled_per_batch: int | str,
     seed: int,
-    first_step: int = 0,
-    with_examples: bool = False,
     unlabeled_stream: str = "all",
-) -> tf.data.Dataset:
-    """Returns the endless training batches `(images, labels)` from step `first_step` on.
+) -> Callable:
+    """Returns a function from the number of a batch to `(index, label, counted)` of its examples, each `[batch_size]`.
 
     Args:
-        images: uint8 `[examples, height, width, channels]`; held once, never copied.
         labels: Classes of the examples, integers `[examples]`; -1 where there is none.
         labeled: Indices of the labeled examples. The labels of all others are never shown.
         batch_size: Examples per batch.
         labeled_per_batch: k: k labeled examples, then `batch_size - k` from all examples with hidden labels.
             `"vary"`: all from all examples, each with the label it happens to have. `"all"`: labeled only.
         seed: Seed of the order.
-        first_step: Number of the first batch.
-        with_examples: Whether batches are `((images, example, counted), labels)` with the index of each example and
-            whether this is its visit of the epoch, which labeled examples drawn beside the others' stream are not.
         unlabeled_stream: What the `batch_size - k` are drawn from: `"all"` examples, or the `"unlabeled"` ones.
+
+    Returns:
+        The function. `counted` tells whether this is the example's visit of the epoch, which labeled examples drawn
+        beside the others' stream are not.
+
+    Raises:
+        ValueError: If labels or numbers are not as described.
+    """
+    _check(labels, labeled, batch_size, labeled_per_batch)
+    shown = np.full(len(labels), -1, "int32")
+    shown[labeled] = labels[labeled]
+    others = np.arange(len(shown)) if unlabeled_stream == "all" else np.flatnonzero(shown < 0)
+    if not len(others):
+        raise ValueError('Argument `unlabeled_stream="unlabeled"` needs unlabeled examples. Received: none')
+    from_labeled = {"vary": 0, "all": batch_size}.get(labeled_per_batch, labeled_per_batch)
+    with tf.device("cpu"):
+        shown = tf.convert_to_tensor(shown)
+        labeled, others = (tf.convert_to_tensor(indices, "int64") for indices in (labeled, others))
+
+    def draw(step):
+        index = batch_indices(step, from_labeled, batch_size - from_labeled, labeled, others, seed)
+        batch_labels = tf.gather(shown, index)
+        if labeled_per_batch != "vary":
+            batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, -1)
+        counted = (tf.range(batch_size) >= from_labeled) | (from_labeled == batch_size)
+        return index, batch_labels, counted
+
+    return draw
+
+
+def training_batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    labeled: np.ndarray,
+    *,
+    first_step: int = 0,
+    with_examples: bool = False,
+    **drawing,
+) -> tf.data.Dataset:
+    """Returns the endless training batches `(images, labels)` from step `first_step` on.
+
+    Args:
+        images: uint8 `[examples, height, width, channels]`; held once, never copied.
+        labels: As `training_indices` has them.
+        labeled: Likewise.
+        first_step: Number of the first batch.
+        with_examples: Whether batches are `((images, index, counted), labels)`.
+        **drawing: The other arguments of `training_indices`.
 
     Raises:
         ValueError: If images, labels or numbers are not as described.
     """
-    _check(images, labels, labeled, batch_size, labeled_per_batch)
-    shown = np.full(len(labels), -1, "int32")
-    shown[labeled] = labels[labeled]
-    if with_examples and batch_size > len(images):
+    if images.dtype != np.uint8 or images.ndim != 4 or not len(images) or len(images) != len(labels):
+        raise ValueError(
+            "Argument `images` must be uint8 of shape [examples, height, width, channels] with at least one example, "
+            f"as many as labels. Received: {images.dtype} of shape {images.shape}, {len(labels)} labels"
+        )
+    draw = training_indices(labels, labeled, **drawing)
+    if with_examples and drawing["batch_size"] > len(images):
         raise ValueError(
             f"Argument `batch_size` must be at most the number of examples, {len(images)}, for an epoch to visit each "
-            f"once. Received: batch_size={batch_size}"
+            f"once. Received: batch_size={drawing['batch_size']}"
         )
-    from_labeled = {"vary": 0, "all": batch_size}.get(labeled_per_batch, labeled_per_batch)
-    hides_the_rest = labeled_per_batch != "vary"
     images = shared_tensor(images)
-    with tf.device("cpu"):
-        shown = tf.convert_to_tensor(shown)
-        labeled = tf.convert_to_tensor(labeled, "int64")
-        others = tf.constant(_others(shown, unlabeled_stream), "int64")
 
     def batch(step):
-        index = batch_indices(step, from_labeled, batch_size - from_labeled, labeled, others, seed)
-        batch_labels = tf.gather(shown, index)
-        if hides_the_rest:
-            batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, -1)
-        if not with_examples:
-            return tf.gather(images, index), batch_labels
-        counted = (tf.range(batch_size) >= from_labeled) | (from_labeled == batch_size)
-        return (tf.gather(images, index), index, counted), batch_labels
+        index, batch_labels, counted = draw(step)
+        x = tf.gather(images, index)
+        return ((x, index, counted) if with_examples else x), batch_labels
 
     steps = tf.data.Dataset.counter(start=first_step)
     return without_copies(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))
 
 
-def _others(shown, unlabeled_stream):
-    if unlabeled_stream == "all":
-        return np.arange(len(shown))
-    others = np.flatnonzero(shown < 0)
-    if not len(others):
-        raise ValueError('Argument `unlabeled_stream="unlabeled"` needs unlabeled examples. Received: none')
-    return others
-
-
-def _check(images, labels, labeled, batch_size, labeled_per_batch):
-    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+def _check(labels, labeled, batch_size, labeled_per_batch):
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < -1:
         raise ValueError(
-            "Argument `images` must be uint8 of shape [examples, height, width, channels] with at least one example. "
-            f"Received: {images.dtype} of shape {images.shape}"
-        )
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < -1:
-        raise ValueError(
-            f"Argument `labels` must be integers from -1 of shape [{len(images)}]. Received: {labels.dtype} of shape "
+            f"Argument `labels` must be integers from -1 of shape [examples]. Received: {labels.dtype} of shape "
             f"{labels.shape}{f' from {labels.min()}' if labels.size else ''}"
         )
-    if not len(labeled) or labeled.min() < 0 or labeled.max() >= len(images) or (labels[labeled] < 0).any():
+    if not len(labeled) or labeled.min() < 0 or labeled.max() >= len(labels) or (labels[labeled] < 0).any():
         raise ValueError(
-            f"Argument `labeled` must be indices below {len(images)} of examples that have a label, at least one. "
+            f"Argument `labeled` must be indices below {len(labels)} of examples that have a label, at least one. "
             f"Received: {labeled}"
         )
     if batch_size < 1:

@@ -10,13 +10,16 @@ _PUBLISHED = {
 _READ_AT_ONCE = 4096
 
 
-def channel_moments(dataset: str, images: np.ndarray) -> tuple[list[float], list[float]]:
+def channel_moments(dataset: str, images: np.ndarray | None) -> tuple[list[float], list[float]]:
     """Returns mean and variance of each channel in units of a pixel's value: published ones, else those of the images.
 
     Args:
         dataset: Name of the data set.
-        images: uint8 `[images, height, width, channels]`, the training images.
+        images: uint8 `[images, height, width, channels]`, the training images; None if they are not in memory: then
+            those of ImageNet are used.
     """
+    if images is None and dataset not in _PUBLISHED:
+        dataset = "imagenet2012"
     if dataset in _PUBLISHED:
         mean, deviation = (255.0 * np.array(values) for values in _PUBLISHED[dataset])
         return mean.tolist(), np.square(deviation).tolist()

@@ -5,8 +5,9 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
-from keras_mt.data import decoded_cache, digits, label_split, svhn_mat, tfds_images
+from keras_mt.data import batches, decoded_cache, digits, label_split, svhn_mat, tfds_images
 from keras_mt.data.errors import DataRequestError
 from keras_mt.data.image_memory import empty_images
 
@@ -23,6 +24,7 @@ class Dataset:
         evaluation_images: Test images, or the held-out ones in the validation phase.
         evaluation_labels: Their classes.
         class_names: Name of each class.
+        origin: Where the images come from, in words.
     """
 
     name: str
@@ -32,11 +34,30 @@ class Dataset:
     evaluation_images: np.ndarray
     evaluation_labels: np.ndarray
     class_names: tuple[str, ...]
+    origin: str
 
     @property
     def num_examples(self) -> int:
         """Number of training examples."""
         return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.images.shape[1:]
+
+    @property
+    def num_views(self) -> int:
+        """How many views of an image a batch holds."""
+        return 1
+
+    def training_batches(self, **arguments) -> tf.data.Dataset:
+        """Returns `batches.training_batches` of the training examples."""
+        return batches.training_batches(self.images, self.labels, self.labeled, **arguments)
+
+    def evaluation_batches(self) -> tf.data.Dataset:
+        """Returns all images to evaluate on once, in order: `(images, labels)`."""
+        return batches.evaluation_batches(self.evaluation_images, self.evaluation_labels)
 
 
 def load_dataset(
@@ -99,7 +120,9 @@ def load_dataset(
         images, labels = images[training], labels[training]
     if num_extra_unlabeled:
         images, labels = source.append_extra(images, labels, num_extra_unlabeled, data_seed)
-    return Dataset(name, images, labels, labeled, evaluation_images, evaluation_labels, source.class_names)
+    return Dataset(
+        name, images, labels, labeled, evaluation_images, evaluation_labels, source.class_names, source.origin
+    )
 
 
 class _Source:
@@ -111,9 +134,13 @@ class _Source:
         self.class_names = tuple(str(digit) for digit in range(10))
         if name == "digits":
             self.splits = dict(zip(("train", "test"), digits.load_digits(image_size), strict=True))
-        elif not (name == "svhn_cropped" and svhn_mat.has_mat_files(data_dir)):
+            self.origin = "scikit-learn's digits"
+        elif name == "svhn_cropped" and svhn_mat.has_mat_files(data_dir):
+            self.origin = "the original .mat files"
+        else:
             self.builder = tfds_images.open_builder(name, data_dir)
             self.class_names = tuple(self.builder.info.features["label"].names)
+            self.origin = tfds_images.origin(self.builder)
         self.num_classes = len(self.class_names)
 
     def read(self, split, choose=None, into=None):

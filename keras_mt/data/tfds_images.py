@@ -9,21 +9,38 @@ from keras_mt.data.errors import DataError, DataRequestError
 _READ_AT_ONCE = 1000
 
 
+def differs_in_size(name: str, data_dir: str | None) -> bool:
+    """Returns whether the images of a data set are not all of one size.
+
+    Raises:
+        DataRequestError: If there is no such data set.
+    """
+    features = _builder(name, data_dir).info.features or {}
+    return "image" in features and None in (features["image"].shape or ())
+
+
+def _builder(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except Exception as error:
+        raise DataRequestError(
+            f"--dataset={name}: TensorFlow Datasets knows no such data set ({_first_line(error)}); 'digits', 'folder' "
+            "or a name from tensorflow.org/datasets is allowed"
+        ) from error
+
+
 def open_builder(name: str, data_dir: str | None):
     """Returns the prepared TFDS builder of a data set, downloading and preparing it when that is needed.
 
     Raises:
-        DataError: If there is no such data set, or it can't be had.
+        DataRequestError: If there is no such data set, or it is none of images and classes.
+        DataError: If it can't be had.
     """
     import tensorflow_datasets as tfds
 
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except Exception as error:
-        raise DataRequestError(
-            f"--dataset={name}: TensorFlow Datasets knows no such data set ({_first_line(error)}); 'digits' or a name "
-            "from tensorflow.org/datasets is allowed"
-        ) from error
+    builder = _builder(name, data_dir)
     features = builder.info.features
     if not {"image", "label"} <= set(features or {}):
         raise DataRequestError(
@@ -47,6 +64,16 @@ def open_builder(name: str, data_dir: str | None):
 
 def _first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def origin(builder) -> str:
+    """Returns name, version and image format of a data set: copies as JPEG are not what the papers trained on."""
+    import tensorflow_datasets as tfds
+
+    raw = builder.as_dataset(split="train[:1]", decoders={"image": tfds.decode.SkipDecoding()})
+    start = next(iter(raw))["image"].numpy()[:2]
+    kind = {b"\xff\xd8": "JPEG", b"\x89P": "PNG"}.get(start, "other")
+    return f"TFDS {builder.info.full_name}, {kind} images"
 
 
 def fingerprint(builder, split: str) -> str:

@@ -16,6 +16,8 @@ from keras_mt.training.steps import StepCallback
 COLUMNS = (
     ("student_error", "val_student_error", 100.0),
     ("teacher_error", "val_teacher_error", 100.0),
+    ("student_top5_error", "val_student_top5_error", 100.0),
+    ("teacher_top5_error", "val_teacher_top5_error", 100.0),
     ("student_classification_cost", "val_student_loss", 1.0),
     ("teacher_classification_cost", "val_loss", 1.0),
     ("training_classification_cost", "classification_cost", 1.0),

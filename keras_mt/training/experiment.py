@@ -1,6 +1,9 @@
 """From flags to data, network, optimizer and `MeanTeacher`."""
 
+import contextlib
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -8,8 +11,9 @@ import tensorflow as tf
 
 import keras_mt
 from keras_mt.architectures import ARCHITECTURES
-from keras_mt.data import Dataset, load_dataset, training_batches
+from keras_mt.data import Dataset, load_dataset
 from keras_mt.data.channels import channel_moments
+from keras_mt.data.streamed import StreamedDataset, is_streamed, load_streamed
 from keras_mt.data.whitening import cached_zca
 from keras_mt.training import settings
 from keras_mt.training.checkpoints import Checkpoints
@@ -22,46 +26,72 @@ _LARGEST_ZCA = 12_288  # 64×64 pixels in color: a matrix of 600 MB.
 _DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def load_data() -> Dataset:
-    """Loads what --dataset names, with the labels of --num_labels and --data_seed."""
-    return load_dataset(
-        FLAGS.dataset,
-        FLAGS.data_dir,
-        cache_dir=FLAGS.cache_dir,
-        num_labels=settings.labels_wanted(),
-        num_extra_unlabeled=FLAGS.num_extra_unlabeled,
-        phase=FLAGS.phase,
-        num_validation=FLAGS.num_validation,
-        data_seed=FLAGS.data_seed,
-        image_size=int(FLAGS.image_size),
-        report=report,
-    )
+def load_data() -> Dataset | StreamedDataset:
+    """Loads what --dataset names, with the labels of --num_labels and --data_seed, or of --labels_file."""
+    common = {
+        "cache_dir": FLAGS.cache_dir,
+        "num_labels": settings.labels_wanted(),
+        "phase": FLAGS.phase,
+        "num_validation": FLAGS.num_validation,
+        "data_seed": FLAGS.data_seed,
+        "report": report,
+    }
+    if is_streamed(FLAGS.dataset, FLAGS.data_dir):
+        size = settings.image_size(streamed=True)
+        common |= {"image_size": size, "augmentation": FLAGS.augmentation, "labels_file": FLAGS.labels_file}
+        return load_streamed(FLAGS.dataset, FLAGS.data_dir, **common)
+    for name, default in (("augmentation", "network"), ("labels_file", None)):
+        if getattr(FLAGS, name) != default:
+            raise UsageError(
+                f"--{name}={getattr(FLAGS, name)} needs images of any size (--dataset=folder or imagenet2012), not "
+                f"--dataset={FLAGS.dataset}"
+            )
+    common |= {"image_size": settings.image_size(streamed=False), "num_extra_unlabeled": FLAGS.num_extra_unlabeled}
+    return load_dataset(FLAGS.dataset, FLAGS.data_dir, **common)
 
 
-def batches(data: Dataset, first_step: int) -> tf.data.Dataset:
+@contextlib.contextmanager
+def broken_images_named(data: Dataset | StreamedDataset, step: Callable[[], int]):
+    """Turns what TensorFlow says of an image that it can't read into a `DataError` that names it.
+
+    Args:
+        data: What is read from.
+        step: Tells the number of the batch that was to come.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        if isinstance(data, StreamedDataset):
+            data.find_broken(step(), **_drawing())
+        raise
+
+
+def _drawing():
+    return {
+        "batch_size": FLAGS.batch_size,
+        "labeled_per_batch": settings.labeled_per_batch(),
+        "seed": FLAGS.seed,
+        "unlabeled_stream": FLAGS.unlabeled_stream,
+    }
+
+
+def batches(data: Dataset | StreamedDataset, first_step: int) -> tf.data.Dataset:
     """Returns the training batches from step `first_step` on."""
-    return training_batches(
-        data.images,
-        data.labels,
-        data.labeled,
-        batch_size=FLAGS.batch_size,
-        labeled_per_batch=settings.labeled_per_batch(),
-        seed=FLAGS.seed,
-        first_step=first_step,
-        with_examples=FLAGS.method == "temporal_ensembling",
-        unlabeled_stream=FLAGS.unlabeled_stream,
-    )
+    with_examples = FLAGS.method == "temporal_ensembling"
+    return data.training_batches(first_step=first_step, with_examples=with_examples, **_drawing())
 
 
-def build_model(data: Dataset, lengths: Lengths) -> keras_mt.MeanTeacher:
+def build_model(data: Dataset | StreamedDataset, lengths: Lengths) -> keras_mt.MeanTeacher:
     """Builds student, teacher and optimizer, compiled and with initial weights from the first batch."""
     keras.utils.set_random_seed(FLAGS.seed)
     statistics = _whitening(data)
     student, teacher = (
         _network(data, dropout, statistics) for dropout in (FLAGS.student_dropout, FLAGS.teacher_dropout)
     )
-    first_images, _ = next(iter(batches(data, 0)))
-    keras_mt.layers.initialize_from_batch(student, tf.nest.flatten(first_images)[0])
+    if FLAGS.architecture == "convnet13":
+        with broken_images_named(data, lambda: 0):
+            first_images, _ = next(iter(batches(data, 0)))
+        keras_mt.layers.initialize_from_batch(student, tf.nest.flatten(first_images)[0])
     model = keras_mt.MeanTeacher(
         student,
         teacher,
@@ -73,6 +103,8 @@ def build_model(data: Dataset, lengths: Lengths) -> keras_mt.MeanTeacher:
         logit_distance_weight=FLAGS.logit_distance_weight,
         logit_distance=keras_mt.costs.LogitDistance(FLAGS.logit_distance_over),
         teacher_statistics=FLAGS.teacher_statistics,
+        two_views=data.num_views == 2,
+        top5=FLAGS.top5_error,
         seed=FLAGS.seed,
         num_examples=data.num_examples,
         ensembling_momentum=FLAGS.ensembling_momentum,
@@ -149,7 +181,9 @@ def _preprocessing_kind():
 
 def _whitening(data):
     if _preprocessing_kind() == "zca":
-        numbers = data.images[0].size
+        numbers = math.prod(data.image_shape)
+        if isinstance(data, StreamedDataset):
+            raise UsageError(f"--preprocessing=zca needs images of one size in memory, not --dataset={FLAGS.dataset}")
         if numbers > _LARGEST_ZCA:
             raise UsageError(
                 f"--preprocessing=zca needs a matrix of {numbers}×{numbers} numbers for images of {numbers}; up to "
@@ -162,7 +196,7 @@ def _whitening(data):
 def _network(data, dropout, whitening):
     kind = _preprocessing_kind()
     preprocessing = ()
-    shape = data.images.shape[1:]
+    shape = data.image_shape
     if FLAGS.translate >= min(shape[:2]):
         raise UsageError(f"--translate={FLAGS.translate} must be below the image size {shape[0]}×{shape[1]}")
     if kind == "standardize":
@@ -173,7 +207,7 @@ def _network(data, dropout, whitening):
             keras_mt.layers.ZCAWhitening(dtype="float32"),
         )
     elif kind == "channels":
-        mean, variance = channel_moments(FLAGS.dataset, data.images)
+        mean, variance = channel_moments(FLAGS.dataset, getattr(data, "images", None))
         preprocessing = (keras.layers.Normalization(mean=mean, variance=variance, dtype="float32"),)
     own = {"dropout": dropout, "mean_momentum": FLAGS.mean_momentum}
     if FLAGS.architecture != "convnet13":

@@ -37,7 +37,8 @@ class Interrupted(Exception):
 def run(main: Callable[[], None]) -> None:
     """Parses the flags of the command line, runs `main`, and exits if that fails."""
     if {"-h", "--help", "--helpfull"} & set(sys.argv):
-        print(sys.modules["__main__"].__doc__, flags.FLAGS.module_help("keras_mt.training.settings"), sep="\n")
+        own, of_experiments = flags.FLAGS.main_module_help(), flags.FLAGS.module_help("keras_mt.training.settings")
+        print(sys.modules["__main__"].__doc__, own, of_experiments, sep="\n")
         print("\n  --flagfile: File of such flags, one a line; those after it on the command line win.")
         return
     try:

@@ -25,8 +25,12 @@ def define() -> None:
         None,
         "Folder of the run: flags, events, evaluations, checkpoints, curves, exported teacher, results.",
     )
-    text("dataset", "digits", "digits (installed with scikit-learn), svhn_cropped, cifar10 or any TFDS image data set.")
-    text("data_dir", None, "Folder of TensorFlow Datasets, or of SVHN's original .mat files.")
+    text(
+        "dataset",
+        "digits",
+        "digits (installed with scikit-learn), folder, svhn_cropped, cifar10 or any TFDS image set.",
+    )
+    text("data_dir", None, "Folder of TensorFlow Datasets, of SVHN's original .mat files, or of pictures.")
     text("cache_dir", "~/.cache/keras_mt", "Folder for what is made once of a data set: decoded images, ZCA.")
     text("num_labels", "all", "Number of labeled training examples, the same of each class; or all.")
     whole("num_extra_unlabeled", 0, "Images of SVHN's split extra added without labels.", lower_bound=0)
@@ -35,7 +39,14 @@ def define() -> None:
         "phase", "test", ["test", "validation"], "Evaluate on the test split or on held-out training images."
     )
     whole("num_validation", None, "Images held out in the validation phase; default: a tenth.", lower_bound=1)
-    flags.DEFINE_enum("image_size", "16", ["16", "32"], "Height and width of the digits.")
+    whole("image_size", None, "Height and width: digits 16 (default) or 32; images that differ in size, 224.", 8, 1024)
+    flags.DEFINE_enum(
+        "augmentation",
+        "network",
+        ["network", "imagenet"],
+        "network: its layers translate and flip; imagenet: rotation, crop, flip, colors, if images differ in size.",
+    )
+    text("labels_file", None, "File that names the labeled images, one a line; --dataset=folder or imagenet2012.")
 
     whole("seed", 0, "Seed of initial weights, batches and noise.", 0, 2**31 - 1)
     flags.DEFINE_enum("method", "mean_teacher", METHODS, "What the consistency target is.")
@@ -77,6 +88,7 @@ def define() -> None:
     whole("rampup_steps", 500, "Length of the ramp-up of consistency weight and (sigmoid schedule) learning rate.", 0)
     real("rampup_epochs", None, "The same in epochs; wins over --rampup_steps.", 0.0, 1e9)
     whole("rampdown_steps", 0, "Length of the ramp-down of learning rate and Adam's beta 1 at the end.", 0)
+    yes_no("top5_error", False, "Whether evaluations also tell the error among the first five classes.")
     whole("evaluation_steps", 500, "Steps between evaluations.", 1)
     whole("checkpoint_steps", None, "Steps between checkpoints; default: those of --evaluation_steps.", 1)
 
@@ -146,6 +158,17 @@ def _number_or_word(name, words):
     if not value.isdecimal() or int(value) < 1:
         raise UsageError(f"--{name}={value} must be a positive number or {' or '.join(words)}")
     return int(value)
+
+
+def image_size(streamed: bool) -> int:
+    """Returns --image_size or its default."""
+    if streamed:
+        return FLAGS.image_size or 224
+    if FLAGS.image_size and FLAGS.dataset != "digits":
+        raise UsageError(f"--image_size={FLAGS.image_size} needs images that can be resized, not {FLAGS.dataset}")
+    if FLAGS.image_size not in (None, 16, 32):
+        raise UsageError(f"--image_size={FLAGS.image_size} must be 16 or 32 for digits")
+    return FLAGS.image_size or 16
 
 
 def blocks() -> tuple[int, ...] | None:

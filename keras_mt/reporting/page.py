@@ -1,0 +1,91 @@
+"""The report as Markdown and as one HTML page."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+from keras_mt.reporting import ablations, figures, tables
+from keras_mt.reporting.runs import Run
+from keras_mt.training.run_directory import write_atomically
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 14px; }
+th, td { border-bottom: 1px solid #ccc; padding: .35rem .8rem; text-align: left; vertical-align: top; }
+thead th { border-bottom: 2px solid #222; }
+img { max-width: 100%; }
+.remark { border-left: 4px solid #E69F00; padding-left: .8rem; }
+"""
+_HOW_TO_READ = (
+    "Errors are in percent after the last step, mean ± standard deviation over seeds: of the teacher for Mean Teacher, "
+    "of the student for the other methods. Published figures stand in rows of their own."
+)
+
+
+def write_report(runs: list[Run], unfinished: list[str], folder: Path) -> None:
+    """Writes `report.md`, `report.html` and the figures as PNG.
+
+    Args:
+        runs: Finished runs.
+        unfinished: Paths of runs that are not in the tables.
+        folder: Where to write; made if it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = list(_parts(runs, unfinished))
+    markdown, page = [], []
+    for kind, text, content in parts:
+        if kind == "heading":
+            markdown.append(f"{'#' * content} {text}")
+            page.append(f"<h{content}>{html.escape(text)}</h{content}>")
+        elif kind == "text":
+            markdown.append(text)
+            page.append(f"<p>{html.escape(text)}</p>")
+        elif kind == "remark":
+            markdown.append(f"> {text}")
+            page.append(f'<p class="remark">{html.escape(text)}</p>')
+        elif kind == "table":
+            markdown.append(_markdown_table(content, index=text == "index"))
+            page.append(content.to_html(border=0, index=text == "index"))
+        else:
+            picture = io.BytesIO()
+            content.savefig(picture, format="png", dpi=140)
+            (folder / f"{kind}.png").write_bytes(picture.getvalue())
+            markdown.append(f"![{text}]({kind}.png)")
+            encoded = base64.b64encode(picture.getvalue()).decode()
+            page.append(f'<img alt="{html.escape(text)}" src="data:image/png;base64,{encoded}">')
+    write_atomically(folder / "report.md", "\n\n".join(markdown) + "\n")
+    head = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>keras_mt report</title><style>{_STYLE}'
+    write_atomically(folder / "report.html", "\n".join([f"{head}</style></head><body>", *page, "</body></html>\n"]))
+
+
+def _parts(runs, unfinished):
+    """Yields `(kind, text, content)` in the order of the page."""
+    yield "heading", "Mean Teacher: results", 1
+    yield "text", _HOW_TO_READ, None
+    if unfinished:
+        yield "remark", f"Not in the tables, since they are unfinished: {', '.join(unfinished)}.", None
+    for title, table, remarks in tables.published_tables(runs):
+        yield "heading", title, 2
+        for remark in remarks:
+            yield "remark", remark, None
+        yield "table", "index", table
+    yield "heading", "All settings", 2
+    yield "table", "", tables.all_settings(runs)
+    of_tables = [run for run in runs if run.rows]
+    if of_tables:
+        yield "heading", "Training curves", 2
+        caption = "Classification cost and error over optimizer steps, one column for each data setting"
+        yield "training_curves", caption, figures.training_curves(of_tables)
+    found = ablations.find_ablations(runs)
+    if found:
+        yield "heading", "Ablations", 2
+        yield "text", "One dot a run; the line goes through the medians.", None
+        yield "ablations", "Error against the value that varies", figures.ablation_figure(found)
+
+
+def _markdown_table(table, index):
+    if index:
+        table = table.reset_index(names="")
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

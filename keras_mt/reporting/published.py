@@ -1,0 +1,173 @@
+"""Published figures, and which runs stand beside them (Tarvainen & Valpola 2017; TorchSSL 2021)."""
+
+import dataclasses
+
+METHODS = {
+    "supervised": "Supervised only",
+    "pi": "Π model",
+    "temporal_ensembling": "Temporal ensembling",
+    "mean_teacher": "Mean Teacher",
+}
+_ALL = "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A published table of test errors in percent.
+
+    Attributes:
+        title: Its heading.
+        where: Values of flags that a run of this table has.
+        columns: The headings of its columns, by what `column_flag` of a run is.
+        column_flag: The flag that the columns vary.
+        figures: Published figures by method and column.
+        steps: The published length of a run in optimizer steps, by (method, column).
+        note: What to know about it.
+    """
+
+    title: str
+    where: dict
+    columns: dict[str, str]
+    column_flag: str
+    figures: dict[str, dict[str, str]]
+    steps: dict[tuple[str, str], int]
+    note: str = ""
+
+    def place_of(self, flags: dict) -> tuple[str, str] | None:
+        """Returns `(method, column)` of a run, or None if it is not of this table."""
+        if any(flags.get(name) != value for name, value in self.where.items()):
+            return None
+        place = (flags["method"], str(flags[self.column_flag]))
+        return place if place[1] in self.columns else None
+
+
+def _steps(columns, mean_teacher, supervised):
+    steps = {("supervised", column): supervised[column] for column in columns}
+    for method in ("pi", "temporal_ensembling", "mean_teacher"):
+        steps |= {(method, column): mean_teacher for column in columns}
+    return steps
+
+
+_CONVNET = {"architecture": "convnet13", "phase": "test"}
+_SVHN = {"250": "250 labels", "500": "500 labels", "1000": "1,000 labels", _ALL: "all 73,257 labels"}
+_CIFAR10 = {"1000": "1,000 labels", "2000": "2,000 labels", "4000": "4,000 labels", _ALL: "all 50,000 labels"}
+_LAINE_AILA = "The published figures of temporal ensembling are Laine & Aila's (2017), with settings of their own."
+_SVHN_STEPS = _steps(_SVHN, 180_000, {"250": 40_000, "500": 40_000, "1000": 40_000, _ALL: 180_000})
+_CIFAR10_STEPS = _steps(_CIFAR10, 150_000, {"1000": 7_500, "2000": 15_000, "4000": 30_000, _ALL: 150_000})
+_WIDE = {"architecture": "wide_resnet28", "phase": "test"}
+_TORCHSSL = "Published by TorchSSL: the best evaluation of each run. Runs here report the last one."
+
+
+def _wide(title, dataset, columns, teacher, pi, supervised):
+    return Table(
+        title,
+        {**_WIDE, "dataset": dataset, "num_extra_unlabeled": 0},
+        {column: f"{column} labels" for column in columns} | {_ALL: "all labels"},
+        "num_labels",
+        {
+            "mean_teacher": dict(zip(columns, teacher, strict=True)),
+            "pi": dict(zip(columns, pi, strict=True)),
+            "supervised": {_ALL: supervised},
+        },
+        {(method, column): 2**20 for method in METHODS for column in (*columns, _ALL)},
+        _TORCHSSL,
+    )
+
+
+TABLES = (
+    Table(
+        "SVHN, 13-layer ConvNet (paper, table 1)",
+        {**_CONVNET, "dataset": "svhn_cropped", "translate": 2, "num_extra_unlabeled": 0},
+        _SVHN,
+        "num_labels",
+        {
+            "supervised": {"250": "27.77 ± 3.18", "500": "16.88 ± 1.30", "1000": "12.32 ± 0.95", _ALL: "2.75 ± 0.10"},
+            "pi": {"250": "9.69 ± 0.92", "500": "6.83 ± 0.66", "1000": "4.95 ± 0.26", _ALL: "2.50 ± 0.07"},
+            "temporal_ensembling": {"500": "5.12 ± 0.13", "1000": "4.42 ± 0.16", _ALL: "2.74 ± 0.06"},
+            "mean_teacher": {"250": "4.35 ± 0.50", "500": "4.18 ± 0.27", "1000": "3.95 ± 0.19", _ALL: "2.50 ± 0.05"},
+        },
+        _SVHN_STEPS,
+        _LAINE_AILA,
+    ),
+    Table(
+        "SVHN without augmentation, 13-layer ConvNet",
+        {**_CONVNET, "dataset": "svhn_cropped", "translate": 0, "num_extra_unlabeled": 0},
+        _SVHN,
+        "num_labels",
+        {},
+        _SVHN_STEPS,
+    ),
+    Table(
+        "CIFAR-10, 13-layer ConvNet (paper, table 2)",
+        {**_CONVNET, "dataset": "cifar10", "translate": 2, "flip": True},
+        _CIFAR10,
+        "num_labels",
+        {
+            "supervised": {
+                "1000": "46.43 ± 1.21", "2000": "33.94 ± 0.73", "4000": "20.66 ± 0.57", _ALL: "5.82 ± 0.15"
+            },
+            "pi": {"1000": "27.36 ± 1.20", "2000": "18.02 ± 0.60", "4000": "13.20 ± 0.27", _ALL: "6.06 ± 0.11"},
+            "temporal_ensembling": {"4000": "12.16 ± 0.31", _ALL: "5.60 ± 0.10"},
+            "mean_teacher": {
+                "1000": "21.55 ± 1.48", "2000": "15.73 ± 0.31", "4000": "12.31 ± 0.28", _ALL: "5.94 ± 0.15"
+            },
+        },
+        _CIFAR10_STEPS,
+        _LAINE_AILA,
+    ),
+    Table(
+        "CIFAR-10 without augmentation, 13-layer ConvNet",
+        {**_CONVNET, "dataset": "cifar10", "translate": 0, "flip": False},
+        _CIFAR10,
+        "num_labels",
+        {},
+        _CIFAR10_STEPS,
+    ),
+    Table(
+        "SVHN, 500 labels and extra unlabeled images (paper, table 3)",
+        {**_CONVNET, "dataset": "svhn_cropped", "translate": 2, "num_labels": "500"},
+        {"0": "73,257 images", "100000": "173,257 images", "500000": "573,257 images"},
+        "num_extra_unlabeled",
+        {
+            "pi": {"0": "6.83 ± 0.66", "100000": "4.49 ± 0.27", "500000": "3.26 ± 0.14"},
+            "mean_teacher": {"0": "4.18 ± 0.27", "100000": "3.02 ± 0.16", "500000": "2.46 ± 0.06"},
+        },
+        {
+            (method, extra): steps
+            for method in METHODS
+            for extra, steps in (("0", 180_000), ("100000", 400_000), ("500000", 600_000))
+        },
+    ),
+    Table(
+        "CIFAR-10, Shake-Shake 26 2×96d (paper, table 4 and appendix)",
+        {"architecture": "shake_shake26", "phase": "test", "dataset": "cifar10"},
+        {"1000": "1,000 labels", "4000": "4,000 labels"},
+        "num_labels",
+        {"mean_teacher": {"1000": "10.08 ± 0.41", "4000": "6.28 ± 0.15"}},
+        {("mean_teacher", "1000"): 22_732, ("mean_teacher", "4000"): 35_567},
+    ),
+    Table(
+        "ImageNet, ResNeXt-152 32×4d, top-5 validation error (paper, table 4)",
+        {"architecture": "resnext152", "phase": "test", "dataset": "imagenet2012"},
+        {"128000": "10 % of the labels"},
+        "num_labels",
+        {"mean_teacher": {"128000": "9.11 ± 0.12"}},
+        {("mean_teacher", "128000"): 345_950},
+    ),
+    _wide(
+        "CIFAR-10, Wide-ResNet-28-2",
+        "cifar10",
+        ("40", "250", "4000"),
+        ("70.09 ± 1.60", "37.46 ± 3.30", "8.10 ± 0.21"),
+        ("74.34 ± 1.76", "46.24 ± 1.29", "13.13 ± 0.59"),
+        "4.62 ± 0.05",
+    ),
+    _wide(
+        "SVHN, Wide-ResNet-28-2",
+        "svhn_cropped",
+        ("40", "250", "1000"),
+        ("36.09 ± 3.98", "3.45 ± 0.03", "3.27 ± 0.05"),
+        ("67.48 ± 0.95", "13.30 ± 1.12", "7.16 ± 0.11"),
+        "2.14 ± 0.01",
+    ),
+)  # fmt: skip

@@ -1,0 +1,83 @@
+"""Finished runs, as their folders tell of them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from keras_mt.training.evaluation_log import read_rows
+from keras_mt.training.program import RunError, UsageError
+
+_SEEDS = ("seed", "data_seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: Its folder.
+        flags: Names and values of the flags of the experiment.
+        student_error: Of the last evaluation, in percent.
+        teacher_error: Likewise, of the averaged weights.
+        step: Its last step.
+        data: Where its images came from.
+        rows: Its evaluations.
+    """
+
+    path: Path
+    flags: dict
+    student_error: float
+    teacher_error: float
+    step: int
+    data: str
+    rows: tuple[dict, ...]
+
+    def setting(self) -> tuple:
+        """Returns what runs have in common that differ in their seeds only."""
+        return tuple(sorted((name, str(value)) for name, value in self.flags.items() if name not in _SEEDS))
+
+
+def read_runs(folders: list[str]) -> tuple[list[Run], list[str]]:
+    """Reads all runs in and below folders.
+
+    Args:
+        folders: The folders.
+
+    Returns:
+        The finished runs in the order of their paths, and the paths of unfinished ones.
+
+    Raises:
+        UsageError: If a folder is missing or holds no run.
+        RunError: If the results of a run are damaged.
+    """
+    finished, unfinished = {}, []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise UsageError(f"--runs={folder} is no folder; name one that holds runs")
+        found = sorted(path.parent for path in folder.rglob("flags.cfg")) or [
+            path.parent for path in sorted(folder.rglob("results.json"))
+        ]
+        if not found:
+            raise UsageError(f"--runs={folder} holds no run; the folder of one, or one above such folders, is needed")
+        for path in found:
+            if (path / "results.json").exists():
+                finished[path] = _read(path)
+            else:
+                unfinished.append(str(path))
+    return [finished[path] for path in sorted(finished)], sorted(set(unfinished))
+
+
+def _read(path):
+    try:
+        results = json.loads((path / "results.json").read_text())
+        return Run(
+            path,
+            results["flags"],
+            float(results["student"]["error"]),
+            float(results["teacher"]["error"]),
+            int(results["step"]),
+            results.get("data", ""),
+            tuple(read_rows(path / "evaluations.csv")),
+        )
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RunError(f"{path / 'results.json'} is damaged ({error}); the training command writes it anew") from error

@@ -1,0 +1,115 @@
+"""Tables of errors: mean ± standard deviation over seeds, beside what is published."""
+
+import pandas as pd
+
+from keras_mt.reporting.published import METHODS, TABLES, Table
+from keras_mt.reporting.runs import Run
+
+# What a reader of the paper takes the error of: the network that the method is about.
+_REPORTED = {"mean_teacher": "teacher_error"}
+_TRAINING_IMAGES = {"svhn_cropped": 73_257, "cifar10": 50_000}
+
+
+def error_of(run: Run) -> float:
+    """Returns the error that a table shows of a run: the teacher's for Mean Teacher, else the student's."""
+    return getattr(run, _REPORTED.get(run.flags["method"], "student_error"))
+
+
+def mean_and_deviation(errors: list[float]) -> str:
+    """Returns `mean ± standard deviation (n runs)`; no deviation of a single run."""
+    values = pd.Series(errors)
+    if len(values) == 1:
+        return f"{values.mean():.2f} (1 run)"
+    return f"{values.mean():.2f} ± {values.std():.2f} ({len(values)} runs)"
+
+
+def differences(run: Run, table: Table, place: tuple[str, str]) -> list[str]:
+    """Returns in which ways a run is not the published experiment."""
+    found, flags = [], run.flags
+    if flags["width"] != 1.0:
+        found.append(f"width {flags['width']:g} of the published network's")
+    if flags.get("blocks"):
+        found.append(f"blocks {flags['blocks']}")
+    wanted = table.steps.get(place)
+    if wanted and run.step != wanted:
+        found.append(f"{run.step:,} steps instead of {wanted:,}")
+    if flags["precision"] != "float32":
+        found.append(f"{flags['precision']} instead of float32")
+    if "JPEG" in run.data and flags["dataset"] in _TRAINING_IMAGES:
+        found.append("images are JPEG copies, not the originals")
+    return found
+
+
+def published_tables(runs: list[Run]) -> list[tuple[str, pd.DataFrame, list[str]]]:
+    """Returns title, table and remarks of each published table that a run belongs to.
+
+    A method has a row of published figures, and one for each way in which runs here are not that experiment.
+    """
+    results = []
+    for table in TABLES:
+        placed = [(place, run) for run in runs if (place := table.place_of(run.flags))]
+        if placed:
+            results.append((table.title, _fill(table, placed), [table.note] if table.note else []))
+    return results
+
+
+def _fill(table, placed):
+    here = {}  # (method, ways) -> column -> setting -> errors
+    for (method, column), run in placed:
+        cells = here.setdefault((method, tuple(differences(run, table, (method, column)))), {})
+        cells.setdefault(column, {}).setdefault(run.setting(), []).append(error_of(run))
+    rows = {}
+    for method, name in METHODS.items():
+        if method in table.figures:
+            rows[f"{name}, published"] = table.figures[method]
+        for (of_method, ways), cells in here.items():
+            if of_method != method:
+                continue
+            for number in range(max(len(settings) for settings in cells.values())):
+                label = f"{name}, here" + (f", variant {number + 1}" if number else "")
+                label += f": another experiment ({'; '.join(ways)})" if ways else ""
+                rows[label] = {
+                    column: mean_and_deviation(list(settings.values())[number])
+                    for column, settings in cells.items()
+                    if number < len(settings)
+                }
+    filled = {
+        label: {heading: cells.get(column, "") for column, heading in table.columns.items()}
+        for label, cells in rows.items()
+    }
+    return pd.DataFrame.from_dict(filled, orient="index")
+
+
+def all_settings(runs: list[Run]) -> pd.DataFrame:
+    """Returns a row for each setting: what it is, how many runs, errors of both networks."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(run.setting(), []).append(run)
+    varying = _varying(groups)
+    rows = []
+    for group in groups.values():
+        flags = group[0].flags
+        rows.append(
+            {
+                "data": flags["dataset"],
+                "labels": str(flags["num_labels"]),
+                "method": METHODS[flags["method"]],
+                "what differs": ", ".join(f"{name} {_short(flags.get(name))}" for name in varying) or "nothing",
+                "phase": flags["phase"],
+                "steps": f"{group[0].step:,}",
+                "student error, %": mean_and_deviation([run.student_error for run in group]),
+                "teacher error, %": mean_and_deviation([run.teacher_error for run in group]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _varying(groups):
+    shown = ("dataset", "num_labels", "method", "phase", "seed", "data_seed", "training_steps")
+    flags = [group[0].flags for group in groups.values()]
+    names = sorted({name for each in flags for name in each} - set(shown))
+    return [name for name in names if len({str(each.get(name)) for each in flags}) > 1]
+
+
+def _short(value):
+    return f"{value:g}" if isinstance(value, float) else str(value)
