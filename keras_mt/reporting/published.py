@@ -37,8 +37,9 @@ class Table:
         """Returns `(method, column)` of a run, or None if it is not of this table."""
         if any(flags.get(name) != value for name, value in self.where.items()):
             return None
-        place = (flags["method"], str(flags[self.column_flag]))
-        return place if place[1] in self.columns else None
+        method, column = flags["method"], str(flags[self.column_flag])
+        known = column in self.columns and (not self.figures or method in self.figures)
+        return (method, column) if known else None
 
 
 def _steps(columns, mean_teacher, supervised):

@@ -64,7 +64,7 @@ def run(main: Callable[[], None]) -> None:
 def _check_flagfiles(arguments, opened):
     """Refuses flagfiles that can't be read or include themselves: absl ignores the latter and goes on."""
     arguments = [argument.strip() for argument in arguments]
-    following = [*arguments[1:], ""]
+    following = [*arguments, ""][1:]
     for argument, next_one in zip(arguments, following, strict=True):
         name, given, value = argument.partition("=")
         if name not in ("--flagfile", "-flagfile"):
