@@ -121,7 +121,7 @@ def load_dataset(
     if num_extra_unlabeled:
         images, labels = source.append_extra(images, labels, num_extra_unlabeled, data_seed)
     return Dataset(
-        name, images, labels, labeled, evaluation_images, evaluation_labels, source.class_names, source.origin
+        name, images, labels, labeled, evaluation_images, evaluation_labels, source.class_names, source.origin()
     )
 
 
@@ -134,14 +134,16 @@ class _Source:
         self.class_names = tuple(str(digit) for digit in range(10))
         if name == "digits":
             self.splits = dict(zip(("train", "test"), digits.load_digits(image_size), strict=True))
-            self.origin = "scikit-learn's digits"
-        elif name == "svhn_cropped" and svhn_mat.has_mat_files(data_dir):
-            self.origin = "the original .mat files"
-        else:
+        elif not (name == "svhn_cropped" and svhn_mat.has_mat_files(data_dir)):
             self.builder = tfds_images.open_builder(name, data_dir)
             self.class_names = tuple(self.builder.info.features["label"].names)
-            self.origin = tfds_images.origin(self.builder)
         self.num_classes = len(self.class_names)
+
+    def origin(self):
+        """Where the images come from, in words; asked for once they have been read."""
+        if self.builder:
+            return tfds_images.origin(self.builder)
+        return "scikit-learn's digits" if self.splits else "the original .mat files"
 
     def read(self, split, choose=None, into=None):
         if self.splits:

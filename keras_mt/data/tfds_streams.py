@@ -32,7 +32,11 @@ class TFDSStream:
         self.cache_dir = Path(cache_dir).expanduser()
         self.report = report
         self.class_names = tuple(builder.info.features["label"].names)
-        self.origin = tfds_images.origin(builder)
+
+    @property
+    def origin(self) -> str:
+        """Where the images come from, in words."""
+        return tfds_images.origin(self.builder)
 
     def read(self, split: str) -> tuple[ByteRanges, np.ndarray]:
         """Returns the images of `"train"` or `"test"` (ImageNet: its validation images) and their labels int32.

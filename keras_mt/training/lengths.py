@@ -4,6 +4,7 @@ import dataclasses
 
 from keras_mt.data import Dataset
 from keras_mt.training import checks, settings
+from keras_mt.training.program import UsageError
 from keras_mt.training.settings import FLAGS
 
 
@@ -44,6 +45,11 @@ def of_the_run(data: Dataset) -> Lengths:
         size, drawn = data.num_examples, FLAGS.batch_size - labeled
         if FLAGS.unlabeled_stream == "unlabeled":
             size -= len(data.labeled)
+            if not size:
+                raise UsageError(
+                    "--unlabeled_stream=unlabeled needs examples without a label; "
+                    f"--num_labels={FLAGS.num_labels} leaves none"
+                )
 
     def steps(epochs):
         return round(epochs * size / drawn)
