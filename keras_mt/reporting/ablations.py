@@ -19,6 +19,8 @@ _NAMES = {
     "translate": "translation, pixels",
     "num_labels": "labels",
 }
+_SEEDS = ("seed", "data_seed")
+_NO_ABLATION = ("dataset", "num_labels", "num_extra_unlabeled", "phase", "method", "training_steps", "training_epochs")
 _FEWEST_VALUES = 2
 
 
@@ -40,19 +42,15 @@ class Ablation:
 def find_ablations(runs: list[Run]) -> list[Ablation]:
     """Returns all sets of runs that differ in one thing only (and their seeds), with two values or more.
 
-    Number of labels and method are what tables are about, and no ablation.
+    Data, labels, method and length are what tables are about, and no ablation.
     """
     readings = [(run, _reading(run.flags)) for run in runs]
-    names = sorted(
-        {name for _, reading in readings for name in reading} - {"num_labels", "method", "seed", "data_seed"}
-    )
+    names = sorted({name for _, reading in readings for name in reading} - {*_NO_ABLATION, *_SEEDS})
     found = []
     for name in names:
         families = {}
         for run, reading in readings:
-            rest = tuple(
-                sorted((key, text) for key, (text, _) in reading.items() if key not in (name, "seed", "data_seed"))
-            )
+            rest = tuple(sorted((key, text) for key, (text, _) in reading.items() if key not in (name, *_SEEDS)))
             text, order = reading.get(name, ("none", ()))
             families.setdefault(rest, {}).setdefault((order, text), []).append(error_of(run))
         families = {rest: values for rest, values in families.items() if len(values) >= _FEWEST_VALUES}

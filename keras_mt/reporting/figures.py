@@ -17,7 +17,8 @@ _ACROSS = 3
 def training_curves(runs: list[Run]):
     """Returns the figure: one column for each data setting; cost above, error below; thin lines are single runs.
 
-    Solid lines are the averaged weights (the teacher), dashed ones the student; thick lines are means over seeds.
+    Solid lines are the averaged weights (the teacher), dashed ones the student; thick lines are means over the seeds of
+    one setting. Runs of the validation phase, which ablations are made of, are drawn if there are no others.
 
     Args:
         runs: Finished runs with evaluations.
@@ -26,16 +27,18 @@ def training_curves(runs: list[Run]):
     from matplotlib.lines import Line2D
 
     settings = {}
-    for run in runs:
-        settings.setdefault(_data_setting(run.flags), {}).setdefault(run.flags["method"], []).append(run)
+    for run in [run for run in runs if run.flags["phase"] == "test"] or runs:
+        of_method = settings.setdefault(_data_setting(run.flags), {}).setdefault(run.flags["method"], {})
+        of_method.setdefault(run.setting(), []).append(run)
     figure = Figure(figsize=(max(7.0, 4.2 * len(settings)), 6.4), layout="constrained")
     axes = figure.subplots(2, len(settings), squeeze=False, sharex="col", sharey="row")
     for column, (title, methods) in enumerate(settings.items()):
         for row, (quantity, label) in enumerate(_QUANTITIES):
             axis = axes[row][column]
             for method, of_method in methods.items():
-                for network, style in _NETWORKS:
-                    _draw(axis, of_method, f"{network}_{quantity}", COLORS[method], style)
+                for of_setting in of_method.values():
+                    for network, style in _NETWORKS:
+                        _draw(axis, of_setting, f"{network}_{quantity}", COLORS[method], style)
             label_axes(axis, label if column == 0 else "")
             axis.set_xlabel("optimizer step" if row == 1 else "")
         axes[0][column].set_title(title, fontsize=11)
@@ -57,7 +60,9 @@ def _data_setting(flags):
 
 def _draw(axis, runs, name, color, style):
     lines = [[(row["step"], row[name]) for row in run.rows if name in row] for run in runs]
-    lines = [np.array(line) for line in lines if line]
+    lines = [np.array(line, "float64") for line in lines if line]
+    for line in lines:
+        line[line[:, 1] == 0, 1] = np.nan  # A logarithmic axis has no place for it.
     for line in lines:
         axis.plot(line[:, 0], line[:, 1], style, color=color, linewidth=0.7, alpha=0.35 if len(lines) > 1 else 1.0)
     steps = {tuple(line[:, 0]) for line in lines}

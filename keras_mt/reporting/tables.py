@@ -85,10 +85,11 @@ def all_settings(runs: list[Run]) -> pd.DataFrame:
     groups = {}
     for run in runs:
         groups.setdefault(run.setting(), []).append(run)
-    varying = _varying(groups)
     rows = []
     for group in groups.values():
         flags = group[0].flags
+        alike = [other[0].flags for other in groups.values() if _kind(other[0].flags) == _kind(flags)]
+        varying = _varying(alike)
         rows.append(
             {
                 "data": flags["dataset"],
@@ -104,11 +105,14 @@ def all_settings(runs: list[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _varying(groups):
-    shown = ("dataset", "num_labels", "method", "phase", "seed", "data_seed", "training_steps")
-    flags = [group[0].flags for group in groups.values()]
-    names = sorted({name for each in flags for name in each} - set(shown))
-    return [name for name in names if len({str(each.get(name)) for each in flags}) > 1]
+def _kind(flags):
+    return tuple(str(flags[name]) for name in ("dataset", "num_labels", "method", "phase"))
+
+
+def _varying(alike):
+    """Names of the flags in which settings of one kind differ."""
+    names = sorted({name for flags in alike for name in flags} - {"seed", "data_seed", "training_steps"})
+    return [name for name in names if len({str(flags.get(name)) for flags in alike}) > 1]
 
 
 def _short(value):
