@@ -173,6 +173,7 @@ class MeanTeacher(StudentVariables, keras.Model):
         decay = tf.where(stepped, self._ema_decay(step), 1.0)
         twin.move_average(twin.averaged_pairs(self.student, self.teacher), decay)
         twin.move_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay)
+        twin.align_statistics((self.student, self.teacher))
         self.batches_seen.assign_add(1)
         if self.method == "temporal_ensembling":
             self.prediction_ensemble.update(visit[0], ops.softmax(self._logits(logits)), visit[1])
@@ -295,7 +296,9 @@ class MeanTeacher(StudentVariables, keras.Model):
         # Keras divides losses by the number of replicas, since their gradients are summed.
         value = value * tf.distribute.get_strategy().num_replicas_in_sync
         tracker = self._trackers.get(name) or next(m for m in self.metrics if m.name == name)
-        tracker.update_state(value, sample_weight=ops.cast(ops.shape(labeled)[0], "float32"))
+        size = ops.cast(ops.shape(labeled)[0], "float32")
+        # A replica may get no row of a last, short batch, and a mean over none is no number.
+        tracker.update_state(tf.where(size > 0, value, 0.0), sample_weight=size)
 
     def _report(self, x, labels, labeled, label_weight, logits, target, loss, parts):
         for name, cost in {"loss": loss, **parts}.items():

@@ -17,7 +17,8 @@ class Latest(keras.metrics.Metric):
 
     def __init__(self, name="latest", dtype=None):
         super().__init__(name=name, dtype=dtype)
-        self.latest = self.add_variable(shape=(), initializer="zeros", name="latest")
+        # Replicas agree on it: their sum, Keras' default, would say nothing.
+        self.latest = self.add_variable(shape=(), initializer="zeros", name="latest", aggregation="only_first_replica")
 
     def update_state(self, values, sample_weight=None):
         self.latest.assign(ops.cast(values, self.dtype))

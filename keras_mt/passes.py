@@ -47,7 +47,8 @@ class SeparatePasses(JointPasses):
 
     Args:
         seed: Seed of all noise.
-        num_labeled: The first so many rows of each batch are the labeled ones.
+        num_labeled: The first so many rows of each batch are the labeled ones; with several replicas, the first of each
+            replica's share.
     """
 
     def __init__(self, seed: int, num_labeled: int):
@@ -62,13 +63,17 @@ class SeparatePasses(JointPasses):
 
     def target(self, network, x, step):
         target = self._without_moving(network, self._parts(x)[1], step, draw=1)[0]
-        return tf.pad(target, [[self.num_labeled, 0]] + [[0, 0]] * (len(target.shape) - 1))
+        return tf.pad(target, [[self._labeled_here(), 0]] + [[0, 0]] * (len(target.shape) - 1))
 
     def taking_part(self, labeled, on_labeled):
-        return tf.cast(tf.range(tf.shape(labeled)[0]) >= self.num_labeled, "float32")
+        return tf.cast(tf.range(tf.shape(labeled)[0]) >= self._labeled_here(), "float32")
+
+    def _labeled_here(self):
+        """Of the labeled rows, those of this replica."""
+        return self.num_labeled // tf.distribute.get_strategy().num_replicas_in_sync
 
     def _parts(self, x):
-        k = self.num_labeled
+        k = self._labeled_here()
         return tf.nest.map_structure(lambda rows: rows[:k], x), tf.nest.map_structure(lambda rows: rows[k:], x)
 
     def _without_moving(self, network, x, step, draw):

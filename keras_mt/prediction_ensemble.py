@@ -58,6 +58,7 @@ class PredictionEnsemble(keras.layers.Layer):
             counted: Booleans `[batch]`: whether the visit counts. Visits in a stream of labeled examples beside one of
                 all examples do not: an epoch updates each example once.
         """
+        example, predictions, counted = (_of_all_replicas(values) for values in (example, predictions, counted))
         same = (example[:, None] == example[None, :]) & counted[:, None] & counted[None, :]
         earlier = tf.linalg.band_part(tf.ones_like(same, "int32"), -1, 0) - tf.eye(tf.shape(same)[0], dtype="int32")
         again = tf.reduce_any(same & (earlier > 0), axis=1)
@@ -73,6 +74,12 @@ class PredictionEnsemble(keras.layers.Layer):
     def get_config(self):
         own = {"num_examples": self.num_examples, "num_classes": self.num_classes, "momentum": self.momentum}
         return {**super().get_config(), **own}
+
+
+def _of_all_replicas(values):
+    """Rows of the global batch: each replica remembers all of them, so that their memories are equal."""
+    replica = tf.distribute.get_replica_context()
+    return values if replica.num_replicas_in_sync == 1 else replica.all_gather(values, axis=0)
 
 
 def split_visit(x, inputs, training: bool) -> tuple:
@@ -91,7 +98,7 @@ def split_visit(x, inputs, training: bool) -> tuple:
     """
     if len(keras.tree.flatten(x)) > len(keras.tree.flatten(inputs)):
         x, example, *counted = x
-        return x, (example, counted[0] if counted else tf.ones_like(example, "bool"))
+        return x, (example, tf.cast(counted[0], "bool") if counted else tf.ones_like(example, "bool"))
     if training:
         raise ValueError(
             "Temporal ensembling needs the index of each example as well: `fit((x, np.arange(len(x))), y)`. "

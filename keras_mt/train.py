@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 import keras_mt
-from keras_mt.training import checks, curves, experiment, export, lengths, program, settings
+from keras_mt.training import checks, curves, experiment, export, lengths, program, settings, strategy
 from keras_mt.training.evaluation_log import EvaluationLog
 from keras_mt.training.program import RunError
 from keras_mt.training.progress import ProgressBar
@@ -25,9 +25,11 @@ def main() -> None:
     if run.flagfile.exists():
         run.claim()
 
+    devices = strategy.make_strategy()
     data = experiment.load_data()
     run_lengths = lengths.of_the_run(data)
-    model = experiment.build_model(data, run_lengths)
+    with devices.scope():
+        model = experiment.build_model(data, run_lengths)
     run.create()
     last_step = run_lengths.training
     checkpoints = experiment.checkpoints(run.checkpoints, model, run_lengths)
@@ -39,7 +41,8 @@ def main() -> None:
     print(_describe(data, schedules, step, last_step), flush=True)
     interruption = Interruption(checkpoints)
     callbacks = [schedules, LossWatch(checkpoints), log, checkpoints, interruption, ProgressBar(step, last_step)]
-    with interruption, experiment.broken_images_named(data, lambda: int(model.batches_seen.numpy())):
+    named = experiment.broken_images_named(data, lambda: int(model.batches_seen.numpy()))
+    with interruption, named, devices.scope():
         _fit(model, data, step, last_step, callbacks)
 
     if not log.rows or log.rows[-1]["step"] != last_step:
@@ -57,6 +60,7 @@ def main() -> None:
             "num_labels": len(data.labeled),
             "method": FLAGS.method,
             "data": data.origin,
+            "replicas": devices.num_replicas_in_sync,
             "flags": settings.of_the_experiment(),
             "versions": versions(),
         }

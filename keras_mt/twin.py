@@ -119,6 +119,21 @@ def move_statistics(rule: str, student: keras.Model, teacher: keras.Model, befor
         teacher_weight.assign(new)
 
 
+def align_statistics(networks) -> None:
+    """Gives the statistics of networks the mean over all replicas, where their layers keep their own.
+
+    Assignments inside a replica stay there, so that replicas would drift apart, and saving and export see the first
+    one only. Taken are means over replicas of running means and variances; nothing happens on one replica.
+    """
+    replica = tf.distribute.get_replica_context()
+    weights = [w for network in networks for w in _statistics(network)]
+    if replica.num_replicas_in_sync == 1 or not weights:
+        return
+    means = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [tf.convert_to_tensor(w.value) for w in weights])
+    for weight, mean in zip(weights, means, strict=True):
+        weight.assign(mean)
+
+
 def distance(pairs) -> float:
     """Euclidean distance between the weights of all pairs."""
     squares = [tf.reduce_sum(tf.square(tf.cast(s.value - t.value, "float32"))) for s, t in pairs]

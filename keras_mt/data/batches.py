@@ -55,6 +55,7 @@ def training_indices(
     labeled_per_batch: int | str,
     seed: int,
     unlabeled_stream: str = "all",
+    num_replicas: int = 1,
 ) -> Callable:
     """Returns a function from the number of a batch to `(index, label, counted)` of its examples, each `[batch_size]`.
 
@@ -66,10 +67,12 @@ def training_indices(
             `"vary"`: all from all examples, each with the label it happens to have. `"all"`: labeled only.
         seed: Seed of the order.
         unlabeled_stream: What the `batch_size - k` are drawn from: `"all"` examples, or the `"unlabeled"` ones.
+        num_replicas: Rows are put in an order whose equal contiguous shares, one a replica, begin with their part of
+            the labeled rows. The same rows for any number.
 
     Returns:
-        The function. `counted` tells whether this is the example's visit of the epoch, which labeled examples drawn
-        beside the others' stream are not.
+        The function. `counted` is 1 or 0: whether this is the example's visit of the epoch, which labeled examples
+        drawn beside the others' stream are not.
 
     Raises:
         ValueError: If labels or numbers are not as described.
@@ -81,6 +84,7 @@ def training_indices(
     if not len(others):
         raise ValueError('Argument `unlabeled_stream="unlabeled"` needs unlabeled examples. Received: none')
     from_labeled = {"vary": 0, "all": batch_size}.get(labeled_per_batch, labeled_per_batch)
+    order = _order_of_shares(batch_size, from_labeled, num_replicas) if num_replicas > 1 else None
     with tf.device("cpu"):
         shown = tf.convert_to_tensor(shown)
         labeled, others = (tf.convert_to_tensor(indices, "int64") for indices in (labeled, others))
@@ -90,8 +94,11 @@ def training_indices(
         batch_labels = tf.gather(shown, index)
         if labeled_per_batch != "vary":
             batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, -1)
-        counted = (tf.range(batch_size) >= from_labeled) | (from_labeled == batch_size)
-        return index, batch_labels, counted
+        # int32: under a strategy Keras sums a batch over its replicas to see its shape, which booleans do not allow.
+        counted = tf.cast((tf.range(batch_size) >= from_labeled) | (from_labeled == batch_size), "int32")
+        if order is None:
+            return index, batch_labels, counted
+        return tuple(tf.gather(rows, order) for rows in (index, batch_labels, counted))
 
     return draw
 
@@ -140,6 +147,24 @@ def training_batches(
     return without_copies(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))
 
 
+def _order_of_shares(batch_size, from_labeled, num_replicas):
+    """Permutation of a batch's rows: strategies split a tensor into contiguous shares; one would get all labeled rows.
+
+    Raises:
+        ValueError: If the batch can't be split evenly.
+    """
+    if batch_size % num_replicas:
+        raise ValueError(
+            f"Argument `batch_size` must be a multiple of the {num_replicas} replicas. "
+            f"Received: batch_size={batch_size}"
+        )
+    share, others, order = batch_size // num_replicas, iter(range(from_labeled, batch_size)), []
+    for replica in range(num_replicas):
+        mine = list(range(replica, from_labeled, num_replicas))
+        order += mine + [next(others) for _ in range(share - len(mine))]
+    return np.array(order)
+
+
 def _check(labels, labeled, batch_size, labeled_per_batch):
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < -1:
         raise ValueError(
@@ -164,5 +189,8 @@ def _check(labels, labeled, batch_size, labeled_per_batch):
 
 def evaluation_batches(images: np.ndarray, labels: np.ndarray, batch_size: int = 500) -> tf.data.Dataset:
     """Returns all examples once, in order, in large batches `(images, labels)`."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    while 0 < len(images) % batch_size < replicas:  # oneDNN's convolutions fail on the empty share of a replica.
+        batch_size -= 1
     examples = tf.data.Dataset.from_tensor_slices((shared_tensor(images), labels.astype("int32")))
     return without_copies(examples.batch(batch_size).prefetch(2))

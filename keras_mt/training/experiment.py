@@ -72,6 +72,7 @@ def _drawing():
         "labeled_per_batch": settings.labeled_per_batch(),
         "seed": FLAGS.seed,
         "unlabeled_stream": FLAGS.unlabeled_stream,
+        "num_replicas": tf.distribute.get_strategy().num_replicas_in_sync,
     }
 
 

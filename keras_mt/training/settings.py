@@ -13,7 +13,7 @@ from keras_mt.twin import TEACHER_STATISTICS
 FLAGS = flags.FLAGS
 DEFAULT_STEPS = 2000
 # Where a run is kept and where its data lie do not make it another experiment.
-NOT_OF_THE_EXPERIMENT = ("run_dir", "data_dir", "cache_dir", "checkpoint_steps")
+NOT_OF_THE_EXPERIMENT = ("run_dir", "data_dir", "cache_dir", "checkpoint_steps", "strategy", "logical_devices")
 
 
 def define() -> None:
@@ -73,6 +73,14 @@ def define() -> None:
     flags.DEFINE_enum(
         "jit_compile", "auto", ["auto", "true", "false"], "Whether XLA compiles the step; auto: on GPUs, not on CPUs."
     )
+
+    flags.DEFINE_enum(
+        "strategy",
+        "auto",
+        ["auto", "none", "mirrored"],
+        "mirrored: all devices of this machine; auto: if it has several GPUs.",
+    )
+    whole("logical_devices", 0, "Splits the CPU into so many devices: to try a strategy without GPUs.", 0, 64)
 
     whole("batch_size", 100, "Examples per batch, labeled and unlabeled.", 1)
     text("labeled_per_batch", "all", "Labeled examples per batch; vary: as drawn from all examples; all: labeled only.")

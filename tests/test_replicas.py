@@ -1,0 +1,129 @@
+"""The run is the same run on several devices (keras issues 19796 and 20585 are what goes wrong otherwise).
+
+Steps are those of SGD: Adam divides by the size of a gradient, and makes rounding of one that is near 0 a full step.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from programs import ROOT, TINY, run_program, same_weights
+
+from keras_mt.data.batches import training_indices
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Trains on a number of logical devices in a process of its own; returns what `replicas.py` writes."""
+    folder, known = tmp_path_factory.mktemp("replicas"), {}
+
+    def train(replicas, **settings):
+        key = json.dumps({"replicas": replicas, **settings})
+        if key not in known:
+            path = folder / f"{len(known)}.npz"
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+            command = [sys.executable, str(ROOT / "tests" / "replicas.py"), str(path), key]
+            process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+            assert process.returncode == 0, process.stderr[-3000:]
+            with np.load(path) as file:
+                known[key] = dict(file)
+        return known[key]
+
+    return train
+
+
+def largest(first, second, prefix):
+    return max(np.abs(first[name] - second[name]).max() for name in first if name.startswith(prefix))
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("network", ["convnet", "dense"])
+def test_replicas_reproduce_the_weights_of_a_single_device(trained, network, replicas):
+    one, several = trained(1, network=network), trained(replicas, network=network)
+    assert largest(one, several, "weight/") < 1e-4
+    assert largest(one, trained(1, network=network, noise=True), "weight/") > 1e-2 or network == "dense"
+    assert largest(one, several, "history/") < 1e-4
+    assert largest(one, several, "evaluation/") < 1e-4
+    np.testing.assert_allclose(several["prediction"], one["prediction"], atol=1e-4)
+    assert largest(several, several, "drift/") == 0.0
+    assert max(several[name].max() for name in several if name.startswith("drift/")) == 0.0
+
+
+@pytest.mark.parametrize("network", ["convnet", "dense"])
+def test_statistics_are_equal_on_all_replicas_even_where_each_has_its_own_batch_means(trained, network):
+    several = trained(2, network=network, synchronized=False, noise=True)
+    assert max(several[name].max() for name in several if name.startswith("drift/")) == 0.0
+    assert largest(trained(1, network=network), several, "weight/") > 1e-3  # It is another computation.
+
+
+def test_replicas_draw_noise_of_their_own(trained):
+    assert largest(trained(1, noise=True), trained(2, noise=True), "weight/") > 1e-3
+
+
+def test_the_later_protocol_is_the_same_on_two_devices(trained):
+    model = {"separate_passes": 4, "averaged_over": "participants", "teacher_statistics": "copy"}
+    one, two = trained(1, network="dense", model=model), trained(2, network="dense", model=model)
+    assert largest(one, two, "weight/") < 1e-4
+
+
+def test_replicas_remember_all_predictions(trained):
+    model = {"method": "temporal_ensembling"}
+    one, two = trained(1, network="plain", model=model), trained(2, network="plain", model=model)
+    np.testing.assert_array_equal(one["visits"], two["visits"])
+    np.testing.assert_allclose(one["averages"], two["averages"], atol=1e-5)
+    assert largest(one, two, "weight/") < 1e-4
+
+
+@pytest.mark.parametrize(("labeled_per_batch", "replicas"), [(4, 2), (4, 4), (1, 2), (6, 4), ("vary", 2), ("all", 4)])
+def test_the_rows_of_a_batch_are_the_same_and_labeled_ones_are_spread(labeled_per_batch, replicas):
+    labels = np.arange(60, dtype="int32") % 4
+    arguments = {"batch_size": 12, "labeled_per_batch": labeled_per_batch, "seed": 3}
+    one, several = (
+        training_indices(labels, np.arange(0, 60, 5), num_replicas=n, **arguments)(np.int64(7)) for n in (1, replicas)
+    )
+    assert sorted(zip(*(x.numpy() for x in one), strict=True)) == sorted(
+        zip(*(x.numpy() for x in several), strict=True)
+    )
+    if isinstance(labeled_per_batch, int):
+        shares = (several[1].numpy() >= 0).reshape(replicas, -1)
+        assert shares.sum(axis=1).max() - shares.sum(axis=1).min() <= 1
+        assert (np.sort(shares, axis=1)[:, ::-1] == shares).all()  # Labeled rows come first in each share.
+
+
+def test_a_batch_that_can_not_be_split_is_named():
+    with pytest.raises(ValueError, match="batch_size=10"):
+        training_indices(
+            np.zeros(20, "int32"), np.arange(20), batch_size=10, labeled_per_batch=5, seed=0, num_replicas=4
+        )
+
+
+def test_the_training_program_uses_two_devices_and_continues_to_the_same_weights(tmp_path):
+    flags = (*TINY, "--strategy=mirrored", "--logical_devices=2")
+    process = run_program("train", *flags, f"--run_dir={tmp_path / 'whole'}")
+    assert process.returncode == 0, process.stderr
+    assert json.loads((tmp_path / "whole" / "results.json").read_text())["replicas"] == 2
+    process = run_program("train", *flags, f"--run_dir={tmp_path / 'cut'}")
+    for name in ("results.json", "checkpoints/step-12"):  # As if it had been killed after step 8.
+        (tmp_path / "cut" / name).rename(tmp_path / name.replace("/", "-"))
+    process = run_program("train", *flags, f"--run_dir={tmp_path / 'cut'}")
+    assert process.returncode == 0, process.stderr
+    assert "continues at step 8" in process.stdout
+    same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    ("flags", "culprit"),
+    [
+        (("--logical_devices=3",), "--batch_size=20 must be a multiple of the 3 devices"),
+        (("--logical_devices=4", "--separate_passes"), "--labeled_per_batch=10 must be a multiple of the 4 devices"),
+        (("--logical_devices=65",), "logical_devices"),
+    ],
+)
+def test_a_batch_that_devices_can_not_share_is_a_wrong_flag(tmp_path, flags, culprit):
+    process = run_program("train", *TINY, *flags, f"--run_dir={tmp_path / 'run'}")
+    assert process.returncode == 2
+    assert culprit in process.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,137 @@
+import json
+
+import pytest
+from programs import run_program
+
+from keras_mt.reporting import ablations, tables
+from keras_mt.reporting.published import TABLES
+from keras_mt.reporting.runs import read_runs
+from keras_mt.training.program import UsageError
+
+ROW = "step,student_error,teacher_error,student_classification_cost,teacher_classification_cost\n"
+BASE = {
+    "dataset": "svhn_cropped", "num_labels": "250", "num_extra_unlabeled": 0, "architecture": "convnet13",
+    "phase": "test", "translate": 2, "flip": False, "method": "mean_teacher", "width": 1.0, "precision": "float32",
+    "seed": 0, "data_seed": 0, "ema_decay_during_rampup": 0.99, "ema_decay_after_rampup": 0.999, "student_dropout": 0.5,
+    "teacher_dropout": 0.5, "max_consistency_weight": 1.0,
+}  # fmt: skip
+
+
+def write_run(root, name, student, teacher, step=180_000, data="the original .mat files", **flags):
+    """A folder as a finished run leaves it, with errors of our choice."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    seed = flags.get("seed", 0)
+    content = {
+        "step": step, "student": {"error": student}, "teacher": {"error": teacher}, "data": data,
+        "flags": {**BASE, **flags, "data_seed": seed},
+    }  # fmt: skip
+    (folder / "results.json").write_text(json.dumps(content))
+    (folder / "flags.cfg").write_text("")
+    rows = [f"{step // 2},{2 * student},{2 * teacher},1.0,0.9", f"{step},{student},{teacher},0.5,0.4"]
+    (folder / "evaluations.csv").write_text(ROW + "\n".join(rows) + "\n")
+    return folder
+
+
+def read(root):
+    return read_runs([str(root)])[0]
+
+
+def test_a_table_holds_mean_deviation_and_number_beside_the_published_figure(tmp_path):
+    for seed, error in enumerate((4.0, 5.0, 6.0)):
+        write_run(tmp_path, f"mt{seed}", 9.0, error, seed=seed)
+    write_run(tmp_path, "sup", 27.0, 30.0, step=40_000, method="supervised")
+    ((title, table, _),) = tables.published_tables(read(tmp_path))
+    assert "table 1" in title
+    assert table.loc["Mean Teacher, here", "250 labels"] == "5.00 ± 1.00 (3 runs)"
+    assert table.loc["Mean Teacher, published", "250 labels"] == "4.35 ± 0.50"
+    assert table.loc["Supervised only, here", "250 labels"] == "27.00 (1 run)"  # The student.
+    assert table.loc["Mean Teacher, here", "500 labels"] == ""
+
+
+def test_a_run_that_is_not_the_papers_is_said_to_be_another_experiment(tmp_path):
+    write_run(tmp_path, "a", 9.0, 5.0, step=2000, width=0.25, precision="bfloat16", data="TFDS svhn, JPEG images")
+    ((_, table, _),) = tables.published_tables(read(tmp_path))
+    (label,) = [label for label in table.index if "here" in label]
+    for part in ("width 0.25", "2,000 steps instead of 180,000", "bfloat16 instead of float32", "JPEG copies"):
+        assert part in label
+    assert table.loc["Mean Teacher, published", "250 labels"] == "4.35 ± 0.50"
+
+
+def test_two_settings_are_never_averaged(tmp_path):
+    write_run(tmp_path, "a", 9.0, 4.0, max_consistency_weight=1.0)
+    write_run(tmp_path, "b", 9.0, 8.0, max_consistency_weight=3.0)
+    ((_, table, _),) = tables.published_tables(read(tmp_path))
+    here = [cell for label, cell in table["250 labels"].items() if "here" in label]
+    assert sorted(here) == ["4.00 (1 run)", "8.00 (1 run)"]
+    assert len(tables.all_settings(read(tmp_path))) == 2
+
+
+@pytest.mark.parametrize("table", TABLES, ids=[table.title for table in TABLES])
+def test_published_figures_belong_to_columns_and_lengths(table):
+    for method, figures in table.figures.items():
+        assert set(figures) <= set(table.columns)
+        assert all((method, column) in table.steps for column in figures)
+    assert list(table.columns) == [*dict.fromkeys(table.columns)]
+
+
+def test_an_ablation_is_what_differs_in_one_thing(tmp_path):
+    for seed in (0, 1):
+        for decay in (0.9, 0.99):
+            write_run(
+                tmp_path, f"{decay}-{seed}", 9.0, 10 * decay + seed, seed=seed, phase="validation",
+                ema_decay_during_rampup=decay, ema_decay_after_rampup=decay,
+            )  # fmt: skip
+        write_run(tmp_path, f"scheme-{seed}", 9.0, 5.0, seed=seed, phase="validation")
+        write_run(tmp_path, f"dropout-{seed}", 9.0, 7.0, seed=seed, phase="validation", teacher_dropout=0.0)
+    found = {ablation.varied: ablation.errors for ablation in ablations.find_ablations(read(tmp_path))}
+    assert found == {
+        "EMA decay": {"0.9": [9.0, 10.0], "0.99": [9.9, 10.9], "0.99 → 0.999": [5.0, 5.0]},
+        "dropout, student / teacher": {"0.5": [5.0, 5.0], "0.5 / 0": [7.0, 7.0]},
+    }
+
+
+def test_the_report_is_one_page_with_its_figures_and_the_same_bytes_each_time(tmp_path):
+    for seed in (0, 1):
+        for weight in (0.3, 1.0, 3.0):
+            write_run(
+                tmp_path / "runs", f"{weight}-{seed}", 9.0, weight + seed, seed=seed, max_consistency_weight=weight
+            )
+    (tmp_path / "runs" / "begun").mkdir()
+    (tmp_path / "runs" / "begun" / "flags.cfg").write_text("")
+    outputs = []
+    for name in ("first", "second"):
+        process = run_program("report", f"--runs={tmp_path / 'runs'}", f"--output={tmp_path / name}")
+        assert process.returncode == 0, process.stderr
+        outputs.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert outputs[0] == outputs[1]
+    assert set(outputs[0]) == {"report.md", "report.html", "training_curves.png", "ablations.png"}
+    page = outputs[0]["report.html"].decode()
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page.replace("http-equiv", "")  # Nothing is fetched.
+    for part in ("4.35 ± 0.50", "Mean Teacher", "begun"):
+        assert part in page
+    text = outputs[0]["report.md"].decode()
+    assert "| Mean Teacher, published | 4.35 ± 0.50 |" in text
+    assert "unfinished" in text
+
+
+@pytest.mark.parametrize("case", ["missing", "empty"])
+def test_folders_without_runs_are_named(tmp_path, case):
+    folder = tmp_path / "nothing" if case == "missing" else tmp_path
+    with pytest.raises(UsageError, match="--runs="):
+        read_runs([str(folder)])
+
+
+def test_damaged_results_and_missing_flags_get_a_sentence(tmp_path):
+    write_run(tmp_path, "a", 1.0, 1.0)
+    (tmp_path / "a" / "results.json").write_text('{"flags": ')
+    for flags, status, culprit in (
+        ((f"--runs={tmp_path}",), 1, "results.json is damaged"),
+        ((), 2, "--runs is missing"),
+        ((f"--runs={tmp_path}", f"--output={tmp_path / 'a' / 'flags.cfg'}"), 2, "--output="),
+    ):
+        process = run_program("report", *flags)
+        assert process.returncode == status
+        assert culprit in process.stderr.strip().splitlines()[-1]
+        assert "Traceback" not in process.stderr
