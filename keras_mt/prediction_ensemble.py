@@ -79,7 +79,11 @@ class PredictionEnsemble(keras.layers.Layer):
 def _of_all_replicas(values):
     """Rows of the global batch: each replica remembers all of them, so that their memories are equal."""
     replica = tf.distribute.get_replica_context()
-    return values if replica.num_replicas_in_sync == 1 else replica.all_gather(values, axis=0)
+    if replica.num_replicas_in_sync == 1:
+        return values
+    if values.dtype == tf.bool:  # It gathers numbers only.
+        return tf.cast(replica.all_gather(tf.cast(values, "int32"), axis=0), "bool")
+    return replica.all_gather(values, axis=0)
 
 
 def split_visit(x, inputs, training: bool) -> tuple:
