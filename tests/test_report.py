@@ -17,7 +17,7 @@ BASE = {
 }  # fmt: skip
 
 
-def write_run(root, name, student, teacher, step=180_000, data="the original .mat files", **flags):
+def write_run(root, name, student, teacher, step=180_000, data="the original .mat files", top5=None, **flags):
     """A folder as a finished run leaves it, with errors of our choice."""
     folder = root / name
     folder.mkdir(parents=True)
@@ -26,6 +26,8 @@ def write_run(root, name, student, teacher, step=180_000, data="the original .ma
         "step": step, "student": {"error": student}, "teacher": {"error": teacher}, "data": data,
         "flags": {**BASE, **flags, "data_seed": seed},
     }  # fmt: skip
+    if top5 is not None:
+        content["teacher"]["top5_error"] = top5
     (folder / "results.json").write_text(json.dumps(content))
     (folder / "flags.cfg").write_text("")
     rows = [f"{step // 2},{2 * student},{2 * teacher},1.0,0.9", f"{step},{student},{teacher},0.5,0.4"]
@@ -65,6 +67,14 @@ def test_two_settings_are_never_averaged(tmp_path):
     here = [cell for label, cell in table["250 labels"].items() if "here" in label]
     assert sorted(here) == ["4.00 (1 run)", "8.00 (1 run)"]
     assert len(tables.all_settings(read(tmp_path))) == 2
+
+
+def test_the_table_of_imagenet_is_of_top5_errors(tmp_path):
+    imagenet = {"dataset": "imagenet2012", "num_labels": "128000", "architecture": "resnext152", "step": 345_950}
+    write_run(tmp_path, "a", 40.0, 30.0, top5=9.0, **imagenet)
+    write_run(tmp_path, "b", 40.0, 30.0, seed=1, **imagenet)  # Has none.
+    ((_, table, _),) = tables.published_tables(read(tmp_path))
+    assert table.loc["Mean Teacher, here", "10 % of the labels"] == "9.00 (1 run)"
 
 
 @pytest.mark.parametrize("table", TABLES, ids=[table.title for table in TABLES])

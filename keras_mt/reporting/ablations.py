@@ -3,7 +3,6 @@
 import dataclasses
 
 from keras_mt.reporting.runs import Run
-from keras_mt.reporting.tables import error_of
 
 # What varies together, as one value: name, flags, and how their values read.
 _TOGETHER = (
@@ -52,7 +51,7 @@ def find_ablations(runs: list[Run]) -> list[Ablation]:
         for run, reading in readings:
             rest = tuple(sorted((key, text) for key, (text, _) in reading.items() if key not in (name, *_SEEDS)))
             text, order = reading.get(name, ("none", ()))
-            families.setdefault(rest, {}).setdefault((order, text), []).append(error_of(run))
+            families.setdefault(rest, {}).setdefault((order, text), []).append(run.error())
         families = {rest: values for rest, values in families.items() if len(values) >= _FEWEST_VALUES}
         for rest, values in families.items():
             others = [dict(other) for other in families if other != rest]

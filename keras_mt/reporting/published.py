@@ -23,6 +23,7 @@ class Table:
         figures: Published figures by method and column.
         steps: The published length of a run in optimizer steps, by (method, column).
         note: What to know about it.
+        error: The name of the error it is of.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Table:
     figures: dict[str, dict[str, str]]
     steps: dict[tuple[str, str], int]
     note: str = ""
+    error: str = "error"
 
     def place_of(self, flags: dict) -> tuple[str, str] | None:
         """Returns `(method, column)` of a run, or None if it is not of this table."""
@@ -154,6 +156,7 @@ TABLES = (
         "num_labels",
         {"mean_teacher": {"128000": "9.11 ± 0.12"}},
         {("mean_teacher", "128000"): 345_950},
+        error="top5_error",
     ),
     _wide(
         "CIFAR-10, Wide-ResNet-28-2",

@@ -17,8 +17,8 @@ class Run:
     Attributes:
         path: Its folder.
         flags: Names and values of the flags of the experiment.
-        student_error: Of the last evaluation, in percent.
-        teacher_error: Likewise, of the averaged weights.
+        student: Errors of the last evaluation by their names, in percent: `error`, and `top5_error` if it was measured.
+        teacher: Likewise, of the averaged weights.
         step: Its last step.
         data: Where its images came from.
         rows: Its evaluations.
@@ -26,11 +26,15 @@ class Run:
 
     path: Path
     flags: dict
-    student_error: float
-    teacher_error: float
+    student: dict
+    teacher: dict
     step: int
     data: str
     rows: tuple[dict, ...]
+
+    def error(self, name: str = "error") -> float | None:
+        """Returns what the paper reports: the teacher's error for Mean Teacher, the student's for other methods."""
+        return (self.teacher if self.flags["method"] == "mean_teacher" else self.student).get(name)
 
     def setting(self) -> tuple:
         """Returns what runs have in common that differ in their seeds only."""
@@ -73,8 +77,7 @@ def _read(path):
         return Run(
             path,
             results["flags"],
-            float(results["student"]["error"]),
-            float(results["teacher"]["error"]),
+            *({name: float(error) for name, error in results[network].items()} for network in ("student", "teacher")),
             int(results["step"]),
             results.get("data", ""),
             tuple(read_rows(path / "evaluations.csv")),

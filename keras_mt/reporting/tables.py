@@ -5,14 +5,7 @@ import pandas as pd
 from keras_mt.reporting.published import METHODS, TABLES, Table
 from keras_mt.reporting.runs import Run
 
-# What a reader of the paper takes the error of: the network that the method is about.
-_REPORTED = {"mean_teacher": "teacher_error"}
-_TRAINING_IMAGES = {"svhn_cropped": 73_257, "cifar10": 50_000}
-
-
-def error_of(run: Run) -> float:
-    """Returns the error that a table shows of a run: the teacher's for Mean Teacher, else the student's."""
-    return getattr(run, _REPORTED.get(run.flags["method"], "student_error"))
+_NOT_PUBLISHED_AS_JPEG = ("svhn_cropped", "cifar10")
 
 
 def mean_and_deviation(errors: list[float]) -> str:
@@ -35,7 +28,7 @@ def differences(run: Run, table: Table, place: tuple[str, str]) -> list[str]:
         found.append(f"{run.step:,} steps instead of {wanted:,}")
     if flags["precision"] != "float32":
         found.append(f"{flags['precision']} instead of float32")
-    if "JPEG" in run.data and flags["dataset"] in _TRAINING_IMAGES:
+    if "JPEG" in run.data and flags["dataset"] in _NOT_PUBLISHED_AS_JPEG:
         found.append("images are JPEG copies, not the originals")
     return found
 
@@ -47,7 +40,8 @@ def published_tables(runs: list[Run]) -> list[tuple[str, pd.DataFrame, list[str]
     """
     results = []
     for table in TABLES:
-        placed = [(place, run) for run in runs if (place := table.place_of(run.flags))]
+        with_error = [run for run in runs if run.error(table.error) is not None]
+        placed = [(place, run) for run in with_error if (place := table.place_of(run.flags))]
         if placed:
             results.append((table.title, _fill(table, placed), [table.note] if table.note else []))
     return results
@@ -57,7 +51,7 @@ def _fill(table, placed):
     here = {}  # (method, ways) -> column -> setting -> errors
     for (method, column), run in placed:
         cells = here.setdefault((method, tuple(differences(run, table, (method, column)))), {})
-        cells.setdefault(column, {}).setdefault(run.setting(), []).append(error_of(run))
+        cells.setdefault(column, {}).setdefault(run.setting(), []).append(run.error(table.error))
     rows = {}
     for method, name in METHODS.items():
         if method in table.figures:
@@ -98,8 +92,8 @@ def all_settings(runs: list[Run]) -> pd.DataFrame:
                 "what differs": ", ".join(f"{name} {_short(flags.get(name))}" for name in varying) or "nothing",
                 "phase": flags["phase"],
                 "steps": f"{group[0].step:,}",
-                "student error, %": mean_and_deviation([run.student_error for run in group]),
-                "teacher error, %": mean_and_deviation([run.teacher_error for run in group]),
+                "student error, %": mean_and_deviation([run.student["error"] for run in group]),
+                "teacher error, %": mean_and_deviation([run.teacher["error"] for run in group]),
             }
         )
     return pd.DataFrame(rows)

@@ -117,7 +117,7 @@ class Checkpoints(StepCallback):
             raise RunError(f"checkpoint {path} has format {recorded['format']}; this version reads format {_FORMAT}")
         for name, value in self._experiment.items():
             there = recorded["flags"].get(name, value)
-            if there != value:
+            if str(there) != str(value):  # A flag may have become a number in a later version.
                 raise RunError(
                     f"checkpoint {path} is of another experiment: --{name}={there} there, --{name}={value} here"
                 )
