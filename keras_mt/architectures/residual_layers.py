@@ -3,8 +3,6 @@
 import keras
 from keras import layers
 
-CHANNELS_LAST = "channels_last"
-
 
 class ResidualLayers:
     """Makes the layers of one network.

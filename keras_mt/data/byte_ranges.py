@@ -37,15 +37,6 @@ class ByteRanges:
         parts = (self.file_index[indices], self.start[indices], self.length[indices], self.names[indices])
         return ByteRanges(self.files, *parts, self.in_examples)
 
-    def joined(self, other: "ByteRanges") -> "ByteRanges":
-        """Returns the ranges of both, of the same kind."""
-        parts = zip(
-            (self.file_index, self.start, self.length, self.names),
-            (other.file_index + len(self.files), other.start, other.length, other.names),
-            strict=True,
-        )
-        return ByteRanges((*self.files, *other.files), *map(np.concatenate, parts), self.in_examples)
-
     def read(self, index) -> bytes:
         """Returns the bytes of one image.
 
