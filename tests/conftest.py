@@ -1,3 +1,4 @@
+import itertools
 import os
 from pathlib import Path
 
@@ -13,11 +14,15 @@ import keras_mt
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+_tests_run = itertools.count(1)
+
+
 @pytest.fixture(autouse=True)
 def _fresh_keras():
     keras.utils.set_random_seed(0)
     yield
-    keras.backend.clear_session()
+    if next(_tests_run) % 20 == 0:  # Only to free memory, and 0.2 s each time.
+        keras.backend.clear_session()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Trains a small network on a number of logical devices; run as a program, since devices are set before any use.
 
-python tests/replicas.py RESULT.npz '{"replicas": 2, ...}'
+python tests/replicas.py RESULT.npz '{"replicas": 2, "network": "convnet"}'
 """
 
 import json
@@ -99,8 +99,7 @@ def train(settings):
 
 
 if __name__ == "__main__":
-    options = {"network": "convnet", "noise": False, "synchronized": True, "labeled_per_batch": 4, "model": {}}
-    options |= json.loads(sys.argv[2])
+    options = {"noise": False, "synchronized": True, "labeled_per_batch": 4, "model": {}}
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
-    np.savez(sys.argv[1], **train(options))
+    np.savez(sys.argv[1], **train(options | json.loads(sys.argv[2])))

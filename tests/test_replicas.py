@@ -3,34 +3,45 @@
 Steps are those of SGD: Adam divides by the size of a gradient, and makes rounding of one that is near 0 a full step.
 """
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from programs import ROOT, TINY, run_program, same_weights
 
 from keras_mt.data.batches import training_indices
 
+LATER = {"separate_passes": 4, "averaged_over": "participants", "teacher_statistics": "copy"}
+ENSEMBLING = {"method": "temporal_ensembling"}
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Trains on a number of logical devices in a process of its own; returns what `replicas.py` writes."""
-    folder, known = tmp_path_factory.mktemp("replicas"), {}
+    """Trains in a process of its own (one strategy a process) and returns what `replicas.py` wrote."""
+    # Once for all processes of pytest-xdist.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())
+    folder = tmp_path_factory.getbasetemp().parent / f"replicas-{run}"
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
 
-    def train(replicas, **settings):
-        key = json.dumps({"replicas": replicas, **settings})
-        if key not in known:
-            path = folder / f"{len(known)}.npz"
-            environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
-            command = [sys.executable, str(ROOT / "tests" / "replicas.py"), str(path), key]
-            process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-            assert process.returncode == 0, process.stderr[-3000:]
-            with np.load(path) as file:
-                known[key] = dict(file)
-        return known[key]
+    def train(replicas, network, **settings):
+        settings = json.dumps({"replicas": replicas, "network": network, **settings}, sort_keys=True)
+        path = folder / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                command = [sys.executable, str(ROOT / "tests" / "replicas.py"), str(path), settings]
+                process = subprocess.run(
+                    command, env=environment, capture_output=True, text=True, timeout=300, check=False
+                )
+                assert process.returncode == 0, process.stderr[-3000:]
+        with np.load(path) as file:
+            return dict(file)
 
     return train
 
@@ -42,36 +53,32 @@ def largest(first, second, prefix):
 @pytest.mark.parametrize("replicas", [2, 4])
 @pytest.mark.parametrize("network", ["convnet", "dense"])
 def test_replicas_reproduce_the_weights_of_a_single_device(trained, network, replicas):
-    one, several = trained(1, network=network), trained(replicas, network=network)
+    one, several = trained(1, network), trained(replicas, network)
     assert largest(one, several, "weight/") < 1e-4
-    assert largest(one, trained(1, network=network, noise=True), "weight/") > 1e-2 or network == "dense"
     assert largest(one, several, "history/") < 1e-4
     assert largest(one, several, "evaluation/") < 1e-4
     np.testing.assert_allclose(several["prediction"], one["prediction"], atol=1e-4)
-    assert largest(several, several, "drift/") == 0.0
     assert max(several[name].max() for name in several if name.startswith("drift/")) == 0.0
 
 
 @pytest.mark.parametrize("network", ["convnet", "dense"])
 def test_statistics_are_equal_on_all_replicas_even_where_each_has_its_own_batch_means(trained, network):
-    several = trained(2, network=network, synchronized=False, noise=True)
+    several = trained(2, network, synchronized=False, noise=True)
     assert max(several[name].max() for name in several if name.startswith("drift/")) == 0.0
-    assert largest(trained(1, network=network), several, "weight/") > 1e-3  # It is another computation.
+    assert largest(trained(1, network), several, "weight/") > 1e-3  # It is another computation.
 
 
 def test_replicas_draw_noise_of_their_own(trained):
-    assert largest(trained(1, noise=True), trained(2, noise=True), "weight/") > 1e-3
+    assert largest(trained(1, "convnet", noise=True), trained(2, "convnet", noise=True), "weight/") > 1e-3
 
 
 def test_the_later_protocol_is_the_same_on_two_devices(trained):
-    model = {"separate_passes": 4, "averaged_over": "participants", "teacher_statistics": "copy"}
-    one, two = trained(1, network="dense", model=model), trained(2, network="dense", model=model)
+    one, two = (trained(replicas, "dense", model=LATER) for replicas in (1, 2))
     assert largest(one, two, "weight/") < 1e-4
 
 
 def test_replicas_remember_all_predictions(trained):
-    model = {"method": "temporal_ensembling"}
-    one, two = trained(1, network="plain", model=model), trained(2, network="plain", model=model)
+    one, two = (trained(replicas, "plain", model=ENSEMBLING) for replicas in (1, 2))
     np.testing.assert_array_equal(one["visits"], two["visits"])
     np.testing.assert_allclose(one["averages"], two["averages"], atol=1e-5)
     assert largest(one, two, "weight/") < 1e-4
@@ -105,7 +112,7 @@ def test_the_training_program_uses_two_devices_and_continues_to_the_same_weights
     process = run_program("train", *flags, f"--run_dir={tmp_path / 'whole'}")
     assert process.returncode == 0, process.stderr
     assert json.loads((tmp_path / "whole" / "results.json").read_text())["replicas"] == 2
-    process = run_program("train", *flags, f"--run_dir={tmp_path / 'cut'}")
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     for name in ("results.json", "checkpoints/step-12"):  # As if it had been killed after step 8.
         (tmp_path / "cut" / name).rename(tmp_path / name.replace("/", "-"))
     process = run_program("train", *flags, f"--run_dir={tmp_path / 'cut'}")

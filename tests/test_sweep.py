@@ -12,15 +12,15 @@ from keras_mt.training.sweeps import read_sweep
 GRID = """
 [[grid]]
 flagfile = "tiny.cfg"
-seeds = [0, 1]
+seeds = [1]
 vary = { method = ["mean_teacher", "supervised"] }
 """
-FOLDERS = [f"tiny,method={method}/seed={seed}" for method in ("mean_teacher", "supervised") for seed in (0, 1)]
+FOLDERS = [f"tiny,method={method}/seed=1" for method in ("mean_teacher", "supervised")]
 
 
 @pytest.fixture
 def sweep(tmp_path):
-    """A sweep file of four small runs beside its flagfile."""
+    """A sweep file of two small runs beside its flagfile."""
     (tmp_path / "flags" / "sweeps").mkdir(parents=True)
     (tmp_path / "flags" / "tiny.cfg").write_text("\n".join(TINY) + "\n")
     path = tmp_path / "flags" / "sweeps" / "grid.toml"
@@ -36,7 +36,7 @@ def test_a_sweep_is_all_combinations_and_seeds(sweep):
     runs = read_sweep(sweep)
     assert [run.name for run in runs] == FOLDERS
     flagfile = sweep.parents[1] / "tiny.cfg"
-    assert runs[1].arguments == (f"--flagfile={flagfile}", "--method=mean_teacher", "--seed=1", "--data_seed=1")
+    assert runs[0].arguments == (f"--flagfile={flagfile}", "--method=mean_teacher", "--seed=1", "--data_seed=1")
 
 
 def test_flags_vary_together_and_are_set_for_all(sweep):
@@ -95,26 +95,26 @@ def test_shards_share_the_runs_and_what_is_done_is_skipped(sweep, tmp_path):
     assert all((runs / folder / "results.json").exists() for folder in FOLDERS)
     again = run_sweep(sweep)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("is done") == 4
-    assert "all 4 runs are done" in again.stdout
+    assert again.stdout.count("is done") == 2
+    assert "all 2 runs are done" in again.stdout
 
     # A run that can't be finished is named, and the others go on.
     damaged = runs / FOLDERS[0]
     (damaged / "results.json").unlink()
     (damaged / "evaluations.csv").write_text("step,student_error\nfive,1\n")
-    shutil.rmtree(runs / FOLDERS[3])
+    shutil.rmtree(runs / FOLDERS[1])
     process = run_sweep(sweep)
     assert process.returncode == 1
     sentence = process.stderr.strip().splitlines()[-1]
-    assert sentence.startswith("error: 1 of 4 runs failed: ")
+    assert sentence.startswith("error: 1 of 2 runs failed: ")
     assert FOLDERS[0] in sentence
     assert "evaluations.csv is damaged" in sentence
-    assert (runs / FOLDERS[3] / "results.json").exists()
+    assert (runs / FOLDERS[1] / "results.json").exists()
 
 
 def test_a_sweep_that_was_told_to_end_saves_and_continues_to_the_same_weights(sweep, tmp_path):
     sweep.write_text('[[grid]]\nflagfile = "tiny.cfg"\n')
-    long = ("--training_steps=150", "--evaluation_steps=50")
+    long = ("--training_steps=100", "--evaluation_steps=50")
     undisturbed = run_program("sweep", f"--sweep={sweep}", f"--runs={tmp_path / 'whole'}", *long)
     assert undisturbed.returncode == 0, undisturbed.stderr
     process = start_program("sweep", f"--sweep={sweep}", f"--runs={tmp_path / 'runs'}", *long)
@@ -131,4 +131,4 @@ def test_a_sweep_that_was_told_to_end_saves_and_continues_to_the_same_weights(sw
     assert "continues at step" in process.stdout
     same_weights(tmp_path / "whole" / "grid" / "tiny" / "seed=0", tmp_path / "runs" / "grid" / "tiny" / "seed=0")
     results = json.loads((checkpoints.parent / "results.json").read_text())
-    assert results["step"] == 150
+    assert results["step"] == 100

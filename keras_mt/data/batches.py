@@ -125,11 +125,13 @@ def training_batches(
     Raises:
         ValueError: If images, labels or numbers are not as described.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or not len(images) or len(images) != len(labels):
+    if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
         raise ValueError(
-            "Argument `images` must be uint8 of shape [examples, height, width, channels] with at least one example, "
-            f"as many as labels. Received: {images.dtype} of shape {images.shape}, {len(labels)} labels"
+            "Argument `images` must be uint8 of shape [examples, height, width, channels] with at least one example. "
+            f"Received: {images.dtype} of shape {images.shape}"
         )
+    if len(labels) != len(images):
+        raise ValueError(f"Argument `labels` must be of shape [{len(images)}], one an image. Received: {len(labels)}")
     draw = training_indices(labels, labeled, **drawing)
     if with_examples and drawing["batch_size"] > len(images):
         raise ValueError(
