@@ -22,9 +22,10 @@ class ResidualLayers:
         self.synchronized = synchronized
         self.bias = bias
 
-    def convolution(self, x, filters: int, kernel_size: int, stride: int = 1, groups: int = 1, padding: str = "same"):
+    def convolution(self, x, filters: int, kernel_size: int, stride: int = 1, groups: int = 1):
         """Convolution whose weights start from N(0, 2/(k²·filters)), padded alike on both sides for any stride."""
-        if padding == "same" and stride > 1 and kernel_size > 1:
+        padding = "same"
+        if stride > 1 and kernel_size > 1:
             # TensorFlow's "same" pads a stride of 2 on one side only, PyTorch on both.
             x = layers.ZeroPadding2D(kernel_size // 2, dtype=self.dtype)(x)
             padding = "valid"

@@ -189,10 +189,16 @@ def _check(labels, labeled, batch_size, labeled_per_batch):
         )
 
 
+def evaluation_batch_size(count: int, largest: int) -> int:
+    """Returns a batch size whose last batch leaves no replica without a row, on which oneDNN's convolutions fail."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    while 0 < count % largest < replicas:
+        largest -= 1
+    return largest
+
+
 def evaluation_batches(images: np.ndarray, labels: np.ndarray, batch_size: int = 500) -> tf.data.Dataset:
     """Returns all examples once, in order, in large batches `(images, labels)`."""
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    while 0 < len(images) % batch_size < replicas:  # oneDNN's convolutions fail on the empty share of a replica.
-        batch_size -= 1
+    batch_size = evaluation_batch_size(len(images), batch_size)
     examples = tf.data.Dataset.from_tensor_slices((shared_tensor(images), labels.astype("int32")))
     return without_copies(examples.batch(batch_size).prefetch(2))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mt.data import image_folder, label_split, tfds_images, tfds_streams
-from keras_mt.data.batches import training_indices
+from keras_mt.data.batches import evaluation_batch_size, training_indices
 from keras_mt.data.byte_ranges import ByteRanges
 from keras_mt.data.errors import DataRequestError
 from keras_mt.data.labels_file import read_labels_file
@@ -92,7 +92,7 @@ class StreamedDataset:
         rows = tf.data.Dataset.from_tensor_slices((places, self.evaluation_labels.astype("int32")))
         images = self.evaluation_ranges.images(rows)
         examples = images.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return examples.batch(batch_size).prefetch(2)
+        return examples.batch(evaluation_batch_size(len(self.evaluation_labels), batch_size)).prefetch(2)
 
     def find_broken(self, first_step: int, **drawing) -> None:
         """Looks for what ended a run at a step: reads the next batches and the images to evaluate on, one by one.

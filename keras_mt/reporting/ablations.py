@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_mt.reporting.runs import Run
+from keras_mt.reporting.runs import SEEDS, Run
 
 # What varies together, as one value: name, flags, and how their values read.
 _TOGETHER = (
@@ -18,7 +18,6 @@ _NAMES = {
     "translate": "translation, pixels",
     "num_labels": "labels",
 }
-_SEEDS = ("seed", "data_seed")
 _NO_ABLATION = ("dataset", "num_labels", "num_extra_unlabeled", "phase", "method", "training_steps", "training_epochs")
 _FEWEST_VALUES = 2
 
@@ -44,12 +43,12 @@ def find_ablations(runs: list[Run]) -> list[Ablation]:
     Data, labels, method and length are what tables are about, and no ablation.
     """
     readings = [(run, _reading(run.flags)) for run in runs]
-    names = sorted({name for _, reading in readings for name in reading} - {*_NO_ABLATION, *_SEEDS})
+    names = sorted({name for _, reading in readings for name in reading} - {*_NO_ABLATION, *SEEDS})
     found = []
     for name in names:
         families = {}
         for run, reading in readings:
-            rest = tuple(sorted((key, text) for key, (text, _) in reading.items() if key not in (name, *_SEEDS)))
+            rest = tuple(sorted((key, text) for key, (text, _) in reading.items() if key not in (name, *SEEDS)))
             text, order = reading.get(name, ("none", ()))
             families.setdefault(rest, {}).setdefault((order, text), []).append(run.error())
         families = {rest: values for rest, values in families.items() if len(values) >= _FEWEST_VALUES}

@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_mt.training.evaluation_log import read_rows
 from keras_mt.training.program import RunError, UsageError
 
-_SEEDS = ("seed", "data_seed")
+SEEDS = ("seed", "data_seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Run:
 
     def setting(self) -> tuple:
         """Returns what runs have in common that differ in their seeds only."""
-        return tuple(sorted((name, str(value)) for name, value in self.flags.items() if name not in _SEEDS))
+        return tuple(sorted((name, str(value)) for name, value in self.flags.items() if name not in SEEDS))
 
 
 def read_runs(folders: list[str]) -> tuple[list[Run], list[str]]:

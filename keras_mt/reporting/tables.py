@@ -3,7 +3,7 @@
 import pandas as pd
 
 from keras_mt.reporting.published import METHODS, TABLES, Table
-from keras_mt.reporting.runs import Run
+from keras_mt.reporting.runs import SEEDS, Run
 
 _NOT_PUBLISHED_AS_JPEG = ("svhn_cropped", "cifar10")
 
@@ -105,7 +105,7 @@ def _kind(flags):
 
 def _varying(alike):
     """Names of the flags in which settings of one kind differ."""
-    names = sorted({name for flags in alike for name in flags} - {"seed", "data_seed", "training_steps"})
+    names = sorted({name for flags in alike for name in flags} - {*SEEDS, "training_steps"})
     return [name for name in names if len({str(flags.get(name)) for flags in alike}) > 1]
 
 
