@@ -160,6 +160,23 @@ def test_imagenet_is_read_from_what_its_own_builder_prepared(imagenet, tmp_path)
     assert not again
 
 
+@pytest.mark.parametrize(
+    ("damage", "culprit"), [("one record less", "holds 17 of 18 examples"), ("cut off", "can't be read as records")]
+)
+def test_a_damaged_file_of_records_is_named(imagenet, tmp_path, damage, culprit):
+    shutil.copytree(imagenet, tmp_path / "tfds")
+    (path,) = (tmp_path / "tfds").rglob("imagenet2012-train.tfrecord*")
+    if damage == "cut off":
+        path.write_bytes(path.read_bytes()[:-10])
+    else:
+        records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for record in records[1:]:
+                writer.write(record)
+    with pytest.raises(DataError, match=culprit):
+        load_streamed("imagenet2012", str(tmp_path / "tfds"), image_size=32, cache_dir=str(tmp_path / "cache"))
+
+
 def test_a_view_is_a_function_of_its_seed_and_stays_in_range():
     image = tf.constant(np.random.default_rng(0).integers(0, 256, (61, 47, 3)), "uint8")
     views = [random_view(image, 24, tf.constant([3, place], "int64")).numpy() for place in (0, 0, 1, 2, 3)]

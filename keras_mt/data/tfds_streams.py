@@ -84,7 +84,7 @@ class TFDSStream:
             self.report(f"indexing {self.builder.info.name}/{split}: file {number + 1} of {len(files)}\r")
         expected = self.builder.info.splits[split].num_examples
         if len(parts["file_index"]) != expected:
-            raise DataError(f"{self.builder.info.name}/{split} holds {len(parts['file'])} of {expected} examples")
+            raise DataError(f"{self.builder.info.name}/{split} holds {len(parts['labels'])} of {expected} examples")
         kinds = {"file_index": "int32", "start": "int64", "length": "int64", "labels": "int32", "names": None}
         return {name: np.array(parts[name], kind) for name, kind in kinds.items()}
 
