@@ -67,9 +67,11 @@ def shake_shake26(
 
 
 def _block(make, x, channels, stride):
-    branches = []
+    # One activation for both: a gradient of three parts or more is summed by TensorFlow in the order in which they
+    # come, and no run would repeat another bit for bit.
+    active, branches = make.relu(x), []
     for _ in range(2):
-        branch = make.convolution(make.relu(x), channels, 3, stride)
+        branch = make.convolution(active, channels, 3, stride)
         branch = make.convolution(make.relu(make.normalization(branch)), channels, 3)
         branches.append(make.normalization(branch))
     if stride > 1:
