@@ -4,7 +4,7 @@ VENV := .venv
 IN_VENV := $(VENV)/bin/python
 RUNS ?= runs/demo
 
-.PHONY: demo test test-slow chaos benchmark format clean
+.PHONY: demo test test-slow test-workers chaos benchmark format clean
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"keras_mt needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}: set PYTHON=...")'
@@ -23,6 +23,9 @@ test: $(VENV)/installed
 
 test-slow: $(VENV)/installed
 	$(IN_VENV) -m pytest -m slow
+
+test-workers: $(VENV)/installed
+	$(IN_VENV) -m pytest tests/test_workers.py -s
 
 chaos: $(VENV)/installed
 	$(IN_VENV) tools/chaos.py

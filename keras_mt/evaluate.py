@@ -1,11 +1,14 @@
 """Evaluates what a run saved: `python -m keras_mt.evaluate --run_dir=runs/digits_50`."""
 
+import math
 from pathlib import Path
 
 from keras_mt.training import experiment, lengths, program, settings
+from keras_mt.training.cluster import Cluster
 from keras_mt.training.program import RunError, UsageError
 from keras_mt.training.run_directory import RunDirectory
 from keras_mt.training.settings import FLAGS
+from keras_mt.training.workers import Workers
 
 
 def main() -> None:
@@ -19,7 +22,8 @@ def main() -> None:
     data = experiment.load_data()
     run_lengths = lengths.of_the_run(data)
     model = experiment.build_model(data, run_lengths)
-    step = experiment.checkpoints(run.checkpoints, model, run_lengths).restore()
+    alone = Workers(Cluster(), timeout=math.inf)
+    step = experiment.checkpoints(run.checkpoints, model, run_lengths, alone).restore()
     if step == 0:
         raise RunError(f"--run_dir={run.path} holds no checkpoint yet")
     with experiment.broken_images_named(data, lambda: step):

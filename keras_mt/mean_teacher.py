@@ -9,6 +9,7 @@ from keras import ops
 from keras_mt import costs, input_checks, metrics, schedules, twin
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.prediction_ensemble import PredictionEnsemble, split_visit
+from keras_mt.replicas import ReplicatedModel
 from keras_mt.student_variables import StudentVariables
 
 METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
@@ -20,7 +21,7 @@ def _check(argument, value, allowed):
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
-class MeanTeacher(StudentVariables, keras.Model):
+class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
     """Trains a student with the help of its own average, the teacher, from few labels and many examples.
 
     Wrap any built classifier, `compile` it as usual (the default loss is the paper's), and `fit` it with a
@@ -282,8 +283,7 @@ class MeanTeacher(StudentVariables, keras.Model):
             if self.top5:
                 errors = costs.classification_errors(labels, logits, among=5)
                 self._trackers[f"{name}_top5_error"].update_state(errors, labeled)
-        results = self.compute_metrics(x, labels, logits, label_weight)
-        return {name: value for name, value in results.items() if name not in metrics.TRAINING_ONLY}
+        return self.logs_of_replica(self.compute_metrics(x, labels, logits, label_weight))
 
     def _unpack(self, data):
         """Returns `(x, labels with nothing hidden, mask of the labeled examples, their weights)`."""
@@ -305,13 +305,24 @@ class MeanTeacher(StudentVariables, keras.Model):
             self._update_mean(name, cost, labeled)
         self._update_mean("labeled_per_batch", ops.sum(labeled), labeled)
         self._trackers["student_error"].update_state(costs.classification_errors(labels, logits), labeled)
-        hidden = {*metrics.EVALUATION_ONLY, *metrics.COSTS} - set(parts)
-        if self.method == "mean_teacher" and not self.separate_passes:
+        if self._measures_teacher_in_training():
             self._trackers["teacher_error"].update_state(costs.classification_errors(labels, target), labeled)
-        else:
-            hidden.add("teacher_error")
-        results = self.compute_metrics(x, labels, logits, label_weight)
-        return {name: value for name, value in results.items() if name not in hidden}
+        return self.logs_of_replica(self.compute_metrics(x, labels, logits, label_weight))
+
+    def _measures_teacher_in_training(self):
+        return self.method == "mean_teacher" and not self.separate_passes
+
+    def names_to_report(self, what: str, names) -> list[str]:
+        """Returns which metrics are those of `"training"` or of an `"evaluation"`."""
+        hidden = set(metrics.TRAINING_ONLY)
+        if what == "training":
+            measured = {
+                "consistency_cost": self.method != "supervised",
+                "logit_distance_cost": self.logit_distance_weight > 0,
+                "teacher_error": self._measures_teacher_in_training(),
+            }
+            hidden = {*metrics.EVALUATION_ONLY, *(name for name, there in measured.items() if not there)}
+        return [name for name in names if name not in hidden]
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object

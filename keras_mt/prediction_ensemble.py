@@ -83,7 +83,8 @@ def _of_all_replicas(values):
         return values
     if values.dtype == tf.bool:  # It gathers numbers only.
         return tf.cast(replica.all_gather(tf.cast(values, "int32"), axis=0), "bool")
-    return replica.all_gather(values, axis=0)
+    # An identity, since what comes from the data has no device, which several workers ask for.
+    return replica.all_gather(tf.identity(values), axis=0)
 
 
 def split_visit(x, inputs, training: bool) -> tuple:

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 import keras_mt
+from keras_mt.replicas import distributed
 from keras_mt.training import checks, curves, experiment, export, lengths, program, settings, strategy
 from keras_mt.training.evaluation_log import EvaluationLog
 from keras_mt.training.program import RunError
@@ -16,35 +17,53 @@ from keras_mt.training.progress import ProgressBar
 from keras_mt.training.run_directory import RunDirectory
 from keras_mt.training.safeguards import Interruption, LossWatch
 from keras_mt.training.settings import FLAGS
+from keras_mt.training.workers import Workers
 
 
 def main() -> None:
     checks.check()
+    workers = Workers(strategy.read_cluster(), FLAGS.worker_timeout)
     run = RunDirectory(FLAGS.run_dir)
-    run.check()
-    if run.flagfile.exists():
-        run.claim()
+    if workers.is_chief:
+        run.check()
+        if run.flagfile.exists():
+            run.claim()
+    with workers.watched():
+        devices = strategy.make_strategy(workers.cluster)
+        workers.started()
+        _train(run, devices, workers)
+        workers.largest(0)  # Who ends first would look gone to those who still write.
 
-    devices = strategy.make_strategy()
+
+def _train(run, devices, workers):
     data = experiment.load_data()
     run_lengths = lengths.of_the_run(data)
     with devices.scope():
+        workers.check_same({**settings.of_the_experiment(), "training data": data.fingerprint(), **versions()})
         model = experiment.build_model(data, run_lengths)
-    run.create()
+    if workers.is_chief:
+        run.create()
     last_step = run_lengths.training
-    checkpoints = experiment.checkpoints(run.checkpoints, model, run_lengths)
-    step = checkpoints.restore()
-    log = EvaluationLog(run.evaluations, run.events, step, last_step)
+    checkpoints = experiment.checkpoints(run.checkpoints, model, run_lengths, workers)
+    with devices.scope():
+        step = checkpoints.restore()
 
     schedules = experiment.mean_teacher_callback(run_lengths)
     schedules.set_model(model)
-    print(_describe(data, schedules, step, last_step), flush=True)
-    interruption = Interruption(checkpoints)
-    callbacks = [schedules, LossWatch(checkpoints), log, checkpoints, interruption, ProgressBar(step, last_step)]
+    interruption = Interruption(checkpoints, workers)
+    callbacks = [schedules, LossWatch(checkpoints), checkpoints, interruption, workers]
+    if workers.is_chief:
+        print(_describe(data, schedules, step, last_step), flush=True)
+        log = EvaluationLog(run.evaluations, run.events, step, last_step)
+        callbacks = [*callbacks[:2], log, *callbacks[2:], ProgressBar(step, last_step)]
     named = experiment.broken_images_named(data, lambda: int(model.batches_seen.numpy()))
     with interruption, named, devices.scope():
         _fit(model, data, step, last_step, callbacks)
+    if workers.is_chief:
+        _conclude(run, data, model, log, last_step, devices.num_replicas_in_sync)
 
+
+def _conclude(run, data, model, log, last_step, replicas):
     if not log.rows or log.rows[-1]["step"] != last_step:
         raise RunError(f"{run.evaluations} lacks the evaluation of step {last_step}; keras_mt.evaluate repeats it")
     export.export_saved_model(model.teacher, run.exported_teacher)
@@ -60,7 +79,7 @@ def main() -> None:
             "num_labels": len(data.labeled),
             "method": FLAGS.method,
             "data": data.origin,
-            "replicas": devices.num_replicas_in_sync,
+            "replicas": replicas,
             "flags": settings.of_the_experiment(),
             "versions": versions(),
         }
@@ -72,13 +91,14 @@ def main() -> None:
 
 
 def _fit(model, data, step, last_step, callbacks):
-    evaluation = data.evaluation_batches()
+    evaluation = distributed(data.evaluation_batches)
     for steps, epochs in _epochs(step, FLAGS.evaluation_steps, last_step):
         model.fit(
             experiment.batches(data, step),
             steps_per_epoch=steps,
             epochs=epochs,
             validation_data=evaluation,
+            validation_steps=data.evaluation_steps(tf.distribute.get_strategy().num_replicas_in_sync),
             callbacks=callbacks,
             shuffle=False,  # The batches are.
             verbose=0,

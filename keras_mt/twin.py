@@ -129,7 +129,8 @@ def align_statistics(networks) -> None:
     weights = [w for network in networks for w in _statistics(network)]
     if replica.num_replicas_in_sync == 1 or not weights:
         return
-    means = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [tf.convert_to_tensor(w.value) for w in weights])
+    # Identities, since what is read of a variable has no device, which several workers ask for.
+    means = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [tf.identity(w.value) for w in weights])
     for weight, mean in zip(weights, means, strict=True):
         weight.assign(mean)
 

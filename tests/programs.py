@@ -1,6 +1,8 @@
 """Runs the programs the way a user does: in a process of their own."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,42 @@ def start_program(name, *flags, **environment):
     """Returns the process as soon as it runs."""
     pipe = subprocess.PIPE
     return subprocess.Popen(**_arguments(name, flags, environment), stdout=pipe, stderr=pipe)
+
+
+def free_ports(count):
+    """Returns ports that nobody listens on, none twice."""
+    sockets = [socket.socket() for _ in range(count)]
+    for number in sockets:
+        number.bind(("127.0.0.1", 0))
+    ports = [number.getsockname()[1] for number in sockets]
+    for number in sockets:
+        number.close()
+    return ports
+
+
+def tf_config(ports, index):
+    """Returns `TF_CONFIG` of one of several workers on this machine."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    return json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+
+
+def start_workers(count, folder, *flags, own=()):
+    """Starts `python -m keras_mt.train` on several workers, each with a run directory of its own, and returns all.
+
+    `own` are flags of one worker each, after those of all.
+    """
+    ports, own = free_ports(count), own or [()] * count
+    return [
+        start_program(
+            "train", *flags, *own[index], f"--run_dir={folder / f'worker-{index}'}", TF_CONFIG=tf_config(ports, index)
+        )
+        for index in range(count)
+    ]
+
+
+def finish_workers(processes):
+    """Waits for workers and returns what each wrote to stderr."""
+    return [process.communicate(timeout=300)[1] for process in processes]
 
 
 def final_weights(run):

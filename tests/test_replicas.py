@@ -12,10 +12,11 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from filelock import FileLock
-from programs import ROOT, TINY, run_program, same_weights
+from programs import ROOT, TINY, free_ports, run_program, same_weights, tf_config
 
-from keras_mt.data.batches import training_indices
+from keras_mt.data.batches import evaluation_rows, training_batches, training_indices
 
 LATER = {"separate_passes": 4, "averaged_over": "participants", "teacher_statistics": "copy"}
 ENSEMBLING = {"method": "temporal_ensembling"}
@@ -46,6 +47,25 @@ def trained(tmp_path_factory):
     return train
 
 
+@pytest.fixture(scope="module")
+def trained_by_workers(tmp_path_factory):
+    """Trains in two processes that are the workers of one run, and returns what each of them wrote."""
+
+    def train(network, **settings):
+        folder, ports = tmp_path_factory.mktemp("workers"), free_ports(2)
+        settings = json.dumps({"replicas": 2, "network": network, **settings})
+        processes = []
+        for index in range(2):
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": tf_config(ports, index)}
+            command = [sys.executable, str(ROOT / "tests" / "replicas.py"), str(folder / f"{index}.npz"), settings]
+            processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+        ends = [process.communicate(timeout=300)[1] for process in processes]
+        assert not any(process.returncode for process in processes), ends[0][-3000:]
+        return [dict(np.load(folder / f"{index}.npz")) for index in range(2)]
+
+    return train
+
+
 def largest(first, second, prefix):
     return max(np.abs(first[name] - second[name]).max() for name in first if name.startswith(prefix))
 
@@ -68,6 +88,23 @@ def test_statistics_are_equal_on_all_replicas_even_where_each_has_its_own_batch_
     assert largest(trained(1, network), several, "weight/") > 1e-3  # It is another computation.
 
 
+@pytest.mark.parametrize(
+    ("network", "settings"),
+    [
+        ("convnet", {}),
+        ("dense", {"arrays": True}),  # Keras issue 20585, as its users meet it: `fit(x, y)`, `evaluate` and `predict`.
+        ("plain", {"model": ENSEMBLING}),
+    ],
+)
+def test_workers_reproduce_the_weights_of_a_single_device_and_agree_bit_for_bit(
+    trained, trained_by_workers, network, settings
+):
+    one, (first, second) = trained(1, network, **settings), trained_by_workers(network, **settings)
+    for name in ("weight/", "history/", "evaluation/", "prediction"):
+        assert largest(one, first, name) < 1e-4
+    assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+
+
 def test_replicas_draw_noise_of_their_own(trained):
     assert largest(trained(1, "convnet", noise=True), trained(2, "convnet", noise=True), "weight/") > 1e-3
 
@@ -88,9 +125,9 @@ def test_replicas_remember_all_predictions(trained):
 def test_the_rows_of_a_batch_are_the_same_and_labeled_ones_are_spread(labeled_per_batch, replicas):
     labels = np.arange(60, dtype="int32") % 4
     arguments = {"batch_size": 12, "labeled_per_batch": labeled_per_batch, "seed": 3}
-    one, several = (
-        training_indices(labels, np.arange(0, 60, 5), num_replicas=n, **arguments)(np.int64(7)) for n in (1, replicas)
-    )
+    one = training_indices(labels, np.arange(0, 60, 5), **arguments)(np.int64(7))
+    draw = training_indices(labels, np.arange(0, 60, 5), num_replicas=replicas, **arguments)
+    several = [tf.concat(rows, axis=0) for rows in zip(*(draw(np.int64(7), r) for r in range(replicas)), strict=True)]
     assert sorted(zip(*(x.numpy() for x in one), strict=True)) == sorted(
         zip(*(x.numpy() for x in several), strict=True)
     )
@@ -98,6 +135,32 @@ def test_the_rows_of_a_batch_are_the_same_and_labeled_ones_are_spread(labeled_pe
         shares = (several[1].numpy() >= 0).reshape(replicas, -1)
         assert shares.sum(axis=1).max() - shares.sum(axis=1).min() <= 1
         assert (np.sort(shares, axis=1)[:, ::-1] == shares).all()  # Labeled rows come first in each share.
+
+
+def test_a_worker_makes_the_shares_of_its_own_replicas_alone():
+    images = np.arange(60, dtype="uint8").reshape(60, 1, 1, 1)
+    arguments = {"batch_size": 12, "labeled_per_batch": 4, "seed": 3, "first_step": 5}
+    whole = iter(training_batches(images, np.arange(60) % 4, np.arange(0, 60, 5), **arguments))
+    share = {"num_replicas": 4, "replicas": (2, 3)}
+    second = iter(training_batches(images, np.arange(60) % 4, np.arange(0, 60, 5), **arguments, **share))
+    share = {"num_replicas": 4, "replicas": (0, 1)}
+    first = iter(training_batches(images, np.arange(60) % 4, np.arange(0, 60, 5), **arguments, **share))
+    for _ in range(7):
+        rows = next(whole)[0].numpy().ravel()
+        mine, others = (
+            [image for _ in range(2) for image in next(part)[0].numpy().ravel()] for part in (second, first)
+        )
+        assert sorted(rows) == sorted([*mine, *others])
+        assert len(mine) == 6
+
+
+@pytest.mark.parametrize(("count", "replicas", "largest_batch"), [(37, 4, 16), (5, 4, 500), (4, 4, 1), (100, 3, 10)])
+def test_images_to_evaluate_on_are_shared_out_without_an_empty_batch(count, replicas, largest_batch):
+    shares = [evaluation_rows(count, replicas, (replica,), largest_batch) for replica in range(replicas)]
+    assert len({len(share) for share in shares}) == 1
+    assert sorted(row for share in shares for batch in share for row in batch) == list(range(count))
+    assert all(0 < sum(map(len, batches)) <= max(largest_batch, replicas) for batches in zip(*shares, strict=True))
+    assert all(len(batch) for share in shares for batch in share)
 
 
 def test_a_batch_that_can_not_be_split_is_named():

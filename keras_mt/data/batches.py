@@ -5,11 +5,12 @@ borders: position `p` of a stream is place `p mod n` of pass `p div n`, and a pa
 permutation of which any place can be computed alone (`RandomIndexShuffle`; O(1) memory).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from keras_mt.data.errors import DataRequestError
 from keras_mt.data.image_memory import shared_tensor, without_copies
 
 _LABELED_STREAM, _UNLABELED_STREAM = 0, 1
@@ -57,7 +58,9 @@ def training_indices(
     unlabeled_stream: str = "all",
     num_replicas: int = 1,
 ) -> Callable:
-    """Returns a function from the number of a batch to `(index, label, counted)` of its examples, each `[batch_size]`.
+    """Returns a function from a batch's number and a replica's to `(index, label, counted)` of the replica's examples.
+
+    Each is of shape `[batch_size / num_replicas]`.
 
     Args:
         labels: Classes of the examples, integers `[examples]`; -1 where there is none.
@@ -67,8 +70,8 @@ def training_indices(
             `"vary"`: all from all examples, each with the label it happens to have. `"all"`: labeled only.
         seed: Seed of the order.
         unlabeled_stream: What the `batch_size - k` are drawn from: `"all"` examples, or the `"unlabeled"` ones.
-        num_replicas: Rows are put in an order whose equal contiguous shares, one a replica, begin with their part of
-            the labeled rows. The same rows for any number.
+        num_replicas: Among how many replicas a batch is shared out: the same rows for any number, each share begins
+            with its part of the labeled ones.
 
     Returns:
         The function. `counted` is 1 or 0: whether this is the example's visit of the epoch, which labeled examples
@@ -84,21 +87,21 @@ def training_indices(
     if not len(others):
         raise ValueError('Argument `unlabeled_stream="unlabeled"` needs unlabeled examples. Received: none')
     from_labeled = {"vary": 0, "all": batch_size}.get(labeled_per_batch, labeled_per_batch)
-    order = _order_of_shares(batch_size, from_labeled, num_replicas) if num_replicas > 1 else None
+    shares = _shares(batch_size, from_labeled, num_replicas)
     with tf.device("cpu"):
-        shown = tf.convert_to_tensor(shown)
+        shown, shares = tf.convert_to_tensor(shown), tf.convert_to_tensor(shares)
         labeled, others = (tf.convert_to_tensor(indices, "int64") for indices in (labeled, others))
 
-    def draw(step):
+    def draw(step, replica=0):
         index = batch_indices(step, from_labeled, batch_size - from_labeled, labeled, others, seed)
         batch_labels = tf.gather(shown, index)
         if labeled_per_batch != "vary":
             batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, -1)
         # int32: under a strategy Keras sums a batch over its replicas to see its shape, which booleans do not allow.
         counted = tf.cast((tf.range(batch_size) >= from_labeled) | (from_labeled == batch_size), "int32")
-        if order is None:
+        if num_replicas == 1:
             return index, batch_labels, counted
-        return tuple(tf.gather(rows, order) for rows in (index, batch_labels, counted))
+        return tuple(tf.gather(rows, shares[replica]) for rows in (index, batch_labels, counted))
 
     return draw
 
@@ -110,9 +113,13 @@ def training_batches(
     *,
     first_step: int = 0,
     with_examples: bool = False,
+    replicas: Sequence[int] = (0,),
     **drawing,
 ) -> tf.data.Dataset:
     """Returns the endless training batches `(images, labels)` from step `first_step` on.
+
+    With several replicas (`num_replicas=`) these are the shares of some of them in turn, batch by batch: what
+    `replicas.distributed` asks for.
 
     Args:
         images: uint8 `[examples, height, width, channels]`; held once, never copied.
@@ -120,6 +127,7 @@ def training_batches(
         labeled: Likewise.
         first_step: Number of the first batch.
         with_examples: Whether batches are `((images, index, counted), labels)`.
+        replicas: The replicas whose shares are wanted, by their numbers.
         **drawing: The other arguments of `training_indices`.
 
     Raises:
@@ -140,17 +148,26 @@ def training_batches(
         )
     images = shared_tensor(images)
 
-    def batch(step):
-        index, batch_labels, counted = draw(step)
+    def batch(step, replica):
+        index, batch_labels, counted = draw(step, replica)
         x = tf.gather(images, index)
         return ((x, index, counted) if with_examples else x), batch_labels
 
-    steps = tf.data.Dataset.counter(start=first_step)
-    return without_copies(steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))
+    shares = steps_and_replicas(first_step, replicas)
+    return without_copies(shares.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))
 
 
-def _order_of_shares(batch_size, from_labeled, num_replicas):
-    """Permutation of a batch's rows: strategies split a tensor into contiguous shares; one would get all labeled rows.
+def steps_and_replicas(first_step: int, replicas: Sequence[int]) -> tf.data.Dataset:
+    """Returns the numbers `(step, replica)` of the shares of some replicas, from a step on without end."""
+    with tf.device("cpu"):
+        replicas = tf.constant(replicas, "int64")
+    count = tf.size(replicas, out_type=tf.int64)
+    turns = tf.data.Dataset.counter(start=first_step * len(replicas))
+    return turns.map(lambda turn: (turn // count, tf.gather(replicas, turn % count)))
+
+
+def _shares(batch_size, from_labeled, num_replicas):
+    """Which rows of a batch each replica gets, `[num_replicas, rows]`: cut in pieces, one would get all labeled rows.
 
     Raises:
         ValueError: If the batch can't be split evenly.
@@ -160,11 +177,11 @@ def _order_of_shares(batch_size, from_labeled, num_replicas):
             f"Argument `batch_size` must be a multiple of the {num_replicas} replicas. "
             f"Received: batch_size={batch_size}"
         )
-    share, others, order = batch_size // num_replicas, iter(range(from_labeled, batch_size)), []
+    share, others, rows = batch_size // num_replicas, iter(range(from_labeled, batch_size)), []
     for replica in range(num_replicas):
         mine = list(range(replica, from_labeled, num_replicas))
-        order += mine + [next(others) for _ in range(share - len(mine))]
-    return np.array(order)
+        rows.append(mine + [next(others) for _ in range(share - len(mine))])
+    return np.array(rows)
 
 
 def _check(labels, labeled, batch_size, labeled_per_batch):
@@ -189,16 +206,47 @@ def _check(labels, labeled, batch_size, labeled_per_batch):
         )
 
 
-def evaluation_batch_size(count: int, largest: int) -> int:
-    """Returns a batch size whose last batch leaves no replica without a row, on which oneDNN's convolutions fail."""
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    while 0 < count % largest < replicas:
-        largest -= 1
-    return largest
+def evaluation_steps(count: int, num_replicas: int, largest: int) -> int:
+    """Returns the number of batches of at most `largest` examples, and at least one for each replica, in `count`."""
+    return -(-count // max(largest, num_replicas))
 
 
-def evaluation_batches(images: np.ndarray, labels: np.ndarray, batch_size: int = 500) -> tf.data.Dataset:
-    """Returns all examples once, in order, in large batches `(images, labels)`."""
-    batch_size = evaluation_batch_size(len(images), batch_size)
-    examples = tf.data.Dataset.from_tensor_slices((shared_tensor(images), labels.astype("int32")))
-    return without_copies(examples.batch(batch_size).prefetch(2))
+def evaluation_rows(count: int, num_replicas: int, replicas: Sequence[int], largest: int) -> list[range]:
+    """Cuts examples into shares of replicas and these into batches: as many for each replica, none of them empty.
+
+    A replica without a row would have nothing to do while others wait for it, and convolutions fail on no rows.
+
+    Args:
+        count: Number of examples.
+        num_replicas: Number of all replicas.
+        replicas: Numbers of those whose batches are wanted.
+        largest: Most examples in a batch of all replicas.
+
+    Returns:
+        The rows of the batches of `replicas` in turn.
+
+    Raises:
+        DataRequestError: If there are fewer examples than replicas.
+    """
+    if count < num_replicas:
+        raise DataRequestError(f"{count} images can't be shared out among {num_replicas} devices to evaluate on them")
+    pieces = evaluation_steps(count, num_replicas, largest) * num_replicas
+    borders = [count * piece // pieces for piece in range(pieces + 1)]
+    return [
+        range(borders[first + replica], borders[first + replica + 1])
+        for first in range(0, pieces, num_replicas)
+        for replica in replicas
+    ]
+
+
+def evaluation_batches(
+    images: np.ndarray, labels: np.ndarray, batch_size: int, num_replicas: int = 1, replicas: Sequence[int] = (0,)
+) -> tf.data.Dataset:
+    """Returns examples once, in order, in large batches `(images, labels)`; of several replicas, the shares of some."""
+    rows = evaluation_rows(len(images), num_replicas, replicas, batch_size)
+    images = shared_tensor(images)
+    with tf.device("cpu"):
+        labels = tf.constant(labels, "int32")
+    borders = tf.data.Dataset.from_tensor_slices([(piece.start, piece.stop) for piece in rows])
+    batches = borders.map(lambda border: (images[border[0] : border[1]], labels[border[0] : border[1]]))
+    return without_copies(batches.prefetch(2))

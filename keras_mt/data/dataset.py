@@ -11,6 +11,8 @@ from keras_mt.data import batches, decoded_cache, digits, label_split, svhn_mat,
 from keras_mt.data.errors import DataRequestError
 from keras_mt.data.image_memory import empty_images
 
+_EVALUATED = 500  # Images in a batch that is evaluated.
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
@@ -46,6 +48,10 @@ class Dataset:
         """Height, width and channels."""
         return self.images.shape[1:]
 
+    def fingerprint(self) -> str:
+        """Returns what machines that have the same data agree on."""
+        return f"{self.num_examples} examples, {label_split.fingerprint(self.labels, self.labeled)}"
+
     @property
     def num_views(self) -> int:
         """How many views of an image a batch holds."""
@@ -55,9 +61,13 @@ class Dataset:
         """Returns `batches.training_batches` of the training examples."""
         return batches.training_batches(self.images, self.labels, self.labeled, **arguments)
 
-    def evaluation_batches(self) -> tf.data.Dataset:
-        """Returns all images to evaluate on once, in order: `(images, labels)`."""
-        return batches.evaluation_batches(self.evaluation_images, self.evaluation_labels)
+    def evaluation_batches(self, **shares) -> tf.data.Dataset:
+        """Returns `batches.evaluation_batches` of the images to evaluate on."""
+        return batches.evaluation_batches(self.evaluation_images, self.evaluation_labels, _EVALUATED, **shares)
+
+    def evaluation_steps(self, num_replicas: int) -> int:
+        """Returns the number of these batches."""
+        return batches.evaluation_steps(len(self.evaluation_labels), num_replicas, _EVALUATED)
 
 
 def load_dataset(

@@ -1,19 +1,20 @@
 """A data set whose images stay on disk and are decoded when their batch comes: ImageNet, or a folder of pictures."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from keras_mt.data import image_folder, label_split, tfds_images, tfds_streams
-from keras_mt.data.batches import evaluation_batch_size, training_indices
+from keras_mt.data.batches import evaluation_rows, evaluation_steps, steps_and_replicas, training_indices
 from keras_mt.data.byte_ranges import ByteRanges
 from keras_mt.data.errors import DataRequestError
 from keras_mt.data.labels_file import read_labels_file
 from keras_mt.data.views import plain_view, random_view
 
 AUGMENTATIONS = ("network", "imagenet")
+_EVALUATED = 100  # Images in a batch that is evaluated.
 _READ_AHEAD = 64  # Batches that tf.data may have begun before they are needed.
 
 
@@ -50,6 +51,10 @@ class StreamedDataset:
         """Number of training examples."""
         return len(self.labels)
 
+    def fingerprint(self) -> str:
+        """As `Dataset.fingerprint`."""
+        return f"{self.num_examples} examples, {label_split.fingerprint(self.labels, self.labeled)}"
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of what the network gets."""
@@ -60,14 +65,17 @@ class StreamedDataset:
         """How many views of an image a batch holds."""
         return 2 if self.augmentation == "imagenet" else 1
 
-    def training_batches(self, *, first_step: int, seed: int, with_examples: bool, **arguments) -> tf.data.Dataset:
+    def training_batches(
+        self, *, first_step: int, seed: int, with_examples: bool, replicas: Sequence[int] = (0,), **arguments
+    ) -> tf.data.Dataset:
         """As `batches.training_batches`; images are float32, and there may be two views of each."""
         draw = training_indices(self.labels, self.labeled, seed=seed, **arguments)
         batch_size = arguments["batch_size"]
+        share = batch_size // arguments.get("num_replicas", 1)
 
-        def rows(step):
-            index, labels, counted = draw(step)
-            place = step * batch_size + tf.range(batch_size, dtype="int64")
+        def rows(step, replica):
+            index, labels, counted = draw(step, replica)
+            place = step * batch_size + replica * share + tf.range(share, dtype="int64")
             return tf.data.Dataset.from_tensor_slices((index, index, labels, counted, place))
 
         def example(image, index, label, counted, place):
@@ -77,22 +85,40 @@ class StreamedDataset:
                 x = tuple(random_view(image, self.image_size, _view_seed(seed, place, view)) for view in range(2))
             return ((x, index, counted) if with_examples else x), label
 
-        steps = tf.data.Dataset.counter(start=first_step)
-        images = self.ranges.images(steps.flat_map(rows))
+        shares = steps_and_replicas(first_step, replicas)
+        images = self.ranges.images(shares.flat_map(rows))
         examples = images.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return examples.batch(batch_size, drop_remainder=True).prefetch(2)
+        return examples.batch(share, drop_remainder=True).prefetch(2)
 
-    def evaluation_batches(self, batch_size: int = 100) -> tf.data.Dataset:
-        """Returns all images to evaluate on once, in order: `(images, labels)`."""
+    def evaluation_steps(self, num_replicas: int) -> int:
+        """As `Dataset.evaluation_steps`."""
+        return evaluation_steps(len(self.evaluation_labels), num_replicas, _EVALUATED)
 
-        def example(image, label):
-            return plain_view(image, self.image_size), label
+    def evaluation_batches(self, num_replicas: int = 1, replicas: Sequence[int] = (0,)) -> tf.data.Dataset:
+        """As `batches.evaluation_batches`."""
+        pieces = evaluation_rows(len(self.evaluation_labels), num_replicas, replicas, _EVALUATED)
+        places = np.concatenate([np.array(piece) for piece in pieces])
+        sizes = np.array([len(piece) for piece in pieces])
+        piece_of_row = np.repeat(np.arange(len(sizes)), sizes)
+        with tf.device("cpu"):
+            sizes = tf.constant(sizes, "int64")
 
-        places = tf.range(len(self.evaluation_labels), dtype="int64")
-        rows = tf.data.Dataset.from_tensor_slices((places, self.evaluation_labels.astype("int32")))
+        def example(image, label, piece):
+            return plain_view(image, self.image_size), label, piece
+
+        def together(piece, window):
+            return window.batch(sizes[piece]).map(lambda images, labels, piece: (images, labels))
+
+        labels = self.evaluation_labels[places].astype("int32")
+        rows = tf.data.Dataset.from_tensor_slices((places, labels, piece_of_row))
         images = self.evaluation_ranges.images(rows)
         examples = images.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return examples.batch(evaluation_batch_size(len(self.evaluation_labels), batch_size)).prefetch(2)
+        of_piece = examples.group_by_window(
+            key_func=lambda image, label, piece: piece,
+            reduce_func=together,
+            window_size_func=lambda piece: sizes[piece],
+        )
+        return of_piece.prefetch(2)
 
     def find_broken(self, first_step: int, **drawing) -> None:
         """Looks for what ended a run at a step: reads the next batches and the images to evaluate on, one by one.
@@ -100,7 +126,7 @@ class StreamedDataset:
         Raises:
             DataError: If an image can't be read, naming it.
         """
-        draw = training_indices(self.labels, self.labeled, **drawing)
+        draw = training_indices(self.labels, self.labeled, **{**drawing, "num_replicas": 1})
         for step in range(first_step, first_step + _READ_AHEAD):
             for index in draw(tf.constant(step, "int64"))[0].numpy():
                 self.ranges.image(int(index))

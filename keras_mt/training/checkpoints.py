@@ -14,6 +14,7 @@ from keras_mt.mean_teacher import MeanTeacher
 from keras_mt.training.program import RunError
 from keras_mt.training.run_directory import reason_of
 from keras_mt.training.steps import StepCallback
+from keras_mt.training.workers import Workers
 
 _FORMAT = 1
 _KEPT = 3
@@ -36,6 +37,7 @@ class Checkpoints(StepCallback):
         evaluation_steps: Steps between evaluations. Where both fall together the checkpoint comes after the evaluation,
             which would be lost otherwise.
         last_step: A checkpoint is also saved at this step.
+        workers: Of several, the chief writes and reads, and the others get what it read.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Checkpoints(StepCallback):
         interval: int,
         evaluation_steps: int,
         last_step: int,
+        workers: Workers,
     ):
         super().__init__(0, last_step)
+        self._workers = workers
         self.folder = folder
         self.in_force = in_force
         self.interval = interval
@@ -62,26 +66,39 @@ class Checkpoints(StepCallback):
             "teacher": model.teacher.weights,
             "optimizer": model.optimizer.variables,
             "batches_seen": [model.batches_seen],
-            "metrics": self._metrics,
         }
         if model.prediction_ensemble is not None:
             groups["prediction_ensemble"] = model.prediction_ensemble.weights
         content = {name: [v.value for v in variables] for name, variables in groups.items()}
+        self._shared = [v for variables in content.values() for v in variables]
+        # Each replica has metrics of its own: what is saved is their sum, which all workers take part in.
+        self._summed_metrics = [tf.Variable(tf.identity(v), trainable=False) for v in self._metrics]
+        content["metrics"] = self._summed_metrics
         # Not `tf.train.CheckpointManager`: it takes names of files to delete from a file in the folder, its pairs of
         # files are not renamed together, and a garbled list of checkpoints would start the run anew.
         self._checkpoint = tf.train.Checkpoint(**content)
         self._resumed_metrics = None
+        self._saved = None
 
     # Reading ---------------------------------------------------------------------------------------------------
 
     def restore(self) -> int:
         """Restores the newest checkpoint that is whole and returns its step; 0 if there is none at all.
 
+        All workers get what the chief read, and its initial weights if there was nothing to read.
+
         A damaged one is put aside as `step-N.damaged`, with a warning that names it and the one that is used.
 
         Raises:
             RunError: If there are checkpoints and none can be read, or the newest is of another experiment.
         """
+        self.step = self._workers.largest(self._restore_newest() if self._workers.is_chief else 0)
+        self._workers.of_the_chief([*self._shared, *self._summed_metrics])
+        if self.step % self.evaluation_steps:  # Within an epoch.
+            self._resumed_metrics = self._summed_metrics
+        return self.step
+
+    def _restore_newest(self):
         damaged = []
         for step in reversed(self.steps()):
             path = self.folder / f"step-{step}"
@@ -97,9 +114,6 @@ class Checkpoints(StepCallback):
                 shutil.rmtree(aside, ignore_errors=True)
                 lost.rename(aside)
                 print(f"warning: checkpoint {lost} is damaged ({reason}); {path} is used instead", file=sys.stderr)
-            self.step = step
-            if step % self.evaluation_steps:  # Within an epoch.
-                self._resumed_metrics = [tf.identity(v) for v in self._metrics]
             return step
         if damaged:
             names = ", ".join(str(path) for path, _ in damaged)
@@ -132,10 +146,17 @@ class Checkpoints(StepCallback):
             RunError: If the disk is full or the weights are not finite; what was saved before is kept.
         """
         path = self.folder / f"step-{self.step}"
-        if path.exists():
+        if self.step == self._saved:
             return
         if not all(bool(tf.reduce_all(tf.math.is_finite(v))) for v in self._trained):
             self.end_with(f"weights are not finite after step {self.step}")
+        for summed, metric in zip(self._summed_metrics, self._metrics, strict=True):
+            summed.assign(tf.convert_to_tensor(metric))
+        self._saved = self.step
+        if self._workers.is_chief and not path.exists():
+            self._write(path)
+
+    def _write(self, path):
         unfinished = self.folder / "unfinished"
         try:
             self.folder.mkdir(exist_ok=True)
@@ -170,6 +191,8 @@ class Checkpoints(StepCallback):
 
     def what_is_kept(self) -> str:
         """Returns what a user may fall back to, as half a sentence."""
+        if not self._workers.is_chief:
+            return "the chief keeps its last checkpoint"
         steps = self.steps()
         return f"the checkpoint of step {steps[-1]} is kept" if steps else "no checkpoint had been saved yet"
 

@@ -1,6 +1,7 @@
 """From flags to data, network, optimizer and `MeanTeacher`."""
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import Callable
@@ -15,12 +16,14 @@ from keras_mt.data import Dataset, load_dataset
 from keras_mt.data.channels import channel_moments
 from keras_mt.data.streamed import StreamedDataset, is_streamed, load_streamed
 from keras_mt.data.whitening import cached_zca
+from keras_mt.replicas import distributed
 from keras_mt.training import settings
 from keras_mt.training.checkpoints import Checkpoints
 from keras_mt.training.lengths import Lengths
 from keras_mt.training.program import UsageError
 from keras_mt.training.progress import report
 from keras_mt.training.settings import FLAGS
+from keras_mt.training.workers import Workers
 
 _LARGEST_ZCA = 12_288  # 64×64 pixels in color: a matrix of 600 MB.
 _DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -72,14 +75,17 @@ def _drawing():
         "labeled_per_batch": settings.labeled_per_batch(),
         "seed": FLAGS.seed,
         "unlabeled_stream": FLAGS.unlabeled_stream,
-        "num_replicas": tf.distribute.get_strategy().num_replicas_in_sync,
     }
 
 
-def batches(data: Dataset | StreamedDataset, first_step: int) -> tf.data.Dataset:
-    """Returns the training batches from step `first_step` on."""
+def batches(data: Dataset | StreamedDataset, first_step: int):
+    """Returns the training batches from step `first_step` on, as the strategy in force shares them out."""
+    return distributed(functools.partial(_batches, data, first_step))
+
+
+def _batches(data, first_step, **shares):
     with_examples = FLAGS.method == "temporal_ensembling"
-    return data.training_batches(first_step=first_step, with_examples=with_examples, **_drawing())
+    return data.training_batches(first_step=first_step, with_examples=with_examples, **_drawing(), **shares)
 
 
 def build_model(data: Dataset | StreamedDataset, lengths: Lengths) -> keras_mt.MeanTeacher:
@@ -91,7 +97,7 @@ def build_model(data: Dataset | StreamedDataset, lengths: Lengths) -> keras_mt.M
     )
     if FLAGS.architecture == "convnet13":
         with broken_images_named(data, lambda: 0):
-            first_images, _ = next(iter(batches(data, 0)))
+            first_images, _ = next(iter(_batches(data, 0)))
         keras_mt.layers.initialize_from_batch(student, tf.nest.flatten(first_images)[0])
     model = keras_mt.MeanTeacher(
         student,
@@ -128,7 +134,7 @@ def mean_teacher_callback(lengths: Lengths) -> keras_mt.MeanTeacherCallback:
     )
 
 
-def checkpoints(folder: Path, model: keras_mt.MeanTeacher, lengths: Lengths) -> Checkpoints:
+def checkpoints(folder: Path, model: keras_mt.MeanTeacher, lengths: Lengths, workers: Workers) -> Checkpoints:
     """Returns the checkpoints of a run, which are still to be restored."""
 
     def in_force(step):
@@ -147,6 +153,7 @@ def checkpoints(folder: Path, model: keras_mt.MeanTeacher, lengths: Lengths) -> 
         settings.checkpoint_steps(),
         FLAGS.evaluation_steps,
         lengths.training,
+        workers,
     )
 
 

@@ -7,6 +7,7 @@ import threading
 from keras_mt.training.checkpoints import Checkpoints
 from keras_mt.training.program import Interrupted
 from keras_mt.training.steps import StepCallback
+from keras_mt.training.workers import Workers
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -18,12 +19,14 @@ class Interruption(StepCallback):
 
     Args:
         checkpoints: Save the run.
+        workers: All end with the one that was told to.
     """
 
-    def __init__(self, checkpoints: Checkpoints):
+    def __init__(self, checkpoints: Checkpoints, workers: Workers):
         super().__init__(checkpoints.step, checkpoints.last_step)
         self._checkpoints = checkpoints
-        self._received = None
+        self._workers = workers
+        self._received = 0
         self._handlers = {}
 
     def __enter__(self):
@@ -40,16 +43,18 @@ class Interruption(StepCallback):
         self.__exit__()
 
     def on_step_end(self, step, logs):
-        if self._received and not self._checkpoints.evaluation_follows():
-            self._stop()
+        if not self._checkpoints.evaluation_follows():
+            self._stop_if_told()
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._received:
-            self._stop()
+        self._stop_if_told()
 
-    def _stop(self):
-        self._checkpoints.save()
-        raise Interrupted(self._received, self.step)
+    def _stop_if_told(self):
+        received = self._workers.largest(self._received)
+        if received:
+            self._checkpoints.save()
+            self._workers.largest(0)  # All leave together.
+            raise Interrupted(received, self.step)
 
 
 class LossWatch(StepCallback):

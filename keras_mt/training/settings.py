@@ -13,7 +13,15 @@ from keras_mt.twin import TEACHER_STATISTICS
 FLAGS = flags.FLAGS
 DEFAULT_STEPS = 2000
 # Where a run is kept and where its data lie do not make it another experiment.
-NOT_OF_THE_EXPERIMENT = ("run_dir", "data_dir", "cache_dir", "checkpoint_steps", "strategy", "logical_devices")
+NOT_OF_THE_EXPERIMENT = (
+    "run_dir",
+    "data_dir",
+    "cache_dir",
+    "checkpoint_steps",
+    "strategy",
+    "logical_devices",
+    "worker_timeout",
+)
 
 
 def define() -> None:
@@ -77,10 +85,13 @@ def define() -> None:
     flags.DEFINE_enum(
         "strategy",
         "auto",
-        ["auto", "none", "mirrored"],
-        "mirrored: all devices of this machine; auto: if it has several GPUs.",
+        ["auto", "none", "mirrored", "multi_worker"],
+        "mirrored: all devices of this machine; multi_worker: those of all machines that TF_CONFIG names; auto: what "
+        "there is several of.",
     )
     whole("logical_devices", 0, "Splits the CPU into so many devices: to try a strategy without GPUs.", 0, 64)
+
+    real("worker_timeout", 600.0, "Seconds without progress after which a worker of several ends.", 1.0, 1e6)
 
     whole("batch_size", 100, "Examples per batch, labeled and unlabeled.", 1)
     text("labeled_per_batch", "all", "Labeled examples per batch; vary: as drawn from all examples; all: labeled only.")
