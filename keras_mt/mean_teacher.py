@@ -1,16 +1,15 @@
 """The method: noise twice, two passes, two costs, one optimizer step, one average."""
 
-import warnings
-
 import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_mt import costs, input_checks, metrics, schedules, twin
+from keras_mt import costs, metrics, schedules, twin
+from keras_mt.augmentation import STUDENT_VIEW, TEACHER_VIEW, Augmentation
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.prediction_ensemble import PredictionEnsemble, split_visit
-from keras_mt.replicas import ReplicatedModel
-from keras_mt.student_variables import StudentVariables
+from keras_mt.tasks import TASKS
+from keras_mt.wrapper import StudentAndTeacher
 
 METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
 
@@ -21,30 +20,37 @@ def _check(argument, value, allowed):
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
-class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
+class MeanTeacher(StudentAndTeacher):
     """Trains a student with the help of its own average, the teacher, from few labels and many examples.
 
-    Wrap any built classifier, `compile` it as usual (the default loss is the paper's), and `fit` it with a
+    Wrap any built network, `compile` it as usual (the default loss is the paper's), and `fit` it with a
     `MeanTeacherCallback`. Examples without a label have the label -1 (one-hot: -1 in each column). Calling the
     model, `predict`, and the metrics of `evaluate` answer with the teacher.
 
     Args:
-        student: A built `keras.Model` from a batch of examples to logits `[batch, classes]`, or to a list of two
-            of them: the first is trained by the classification cost, the second by the consistency cost.
+        student: A built `keras.Model` from a batch of examples to logits `[batch, classes]` (or, for each pixel,
+            `[batch, height, width, classes]`), or to a list of two of them: the first is trained by the
+            classification cost, the second by the consistency cost.
         teacher: A second network of the same shape, if the student can't be cloned or the teacher's noise is to
             differ. Its weights are overwritten with the student's.
+        task: What outputs mean. `"multiclass"`: one of the classes of the last axis; labels are integers or one-hot.
+            `"multilabel"`: each output is yes or no (sigmoid); labels are 0, 1 or -1 for each. `"regression"`: each
+            output is a number; labels are numbers, NaN without one, and errors are absolute errors.
         method: `"mean_teacher"`; `"pi"` (the target is the student itself under a second draw of noise, with a
             gradient of its own); `"temporal_ensembling"` (the target is an average of the student's own past
             predictions for the example; `fit` then takes `(x, index of each example)` as its `x`); or
             `"supervised"` (no consistency cost). The average of the weights is kept for all four.
-        consistency: `"mse"`, `"kl"`, a trust in [0, 1] (see `costs.TrustConsistency`) or a `keras.losses.Loss`
-            of the target's and the student's logits.
+        consistency: `"mse"`, `"kl"` (not for regression), a trust in [0, 1] (multiclass; see
+            `costs.TrustConsistency`) or a `keras.losses.Loss` of the target's and the student's logits.
         consistency_on_labeled: Whether labeled examples take part in the consistency cost.
         averaged_over: `"batch"`: both costs are divided by the whole batch, whoever takes part in them, as published;
             or `"participants"`: each by the number of examples that take part in it.
         separate_passes: If given, the number k of labeled rows that each batch begins with: they and the unlabeled rows
             pass apart, with batch statistics of their own, of which only those of the student's labeled pass are
             kept, and the consistency cost is that of unlabeled rows (the protocol of TorchSSL).
+        augmentation: A `keras.Layer` or a function, applied to each batch twice, with noise of its own for the student
+            and for the teacher; not in `evaluate` and `predict`. A function with an argument `seed` gets one that is
+            a function of (seed, step, view); others draw as they do.
         two_views: Whether `fit` takes `(view for the student, view for the teacher)` as its `x`: two tensors or two
             structures of them. `evaluate` and `predict` take plain examples.
         top5: Whether `evaluate` also tells the errors among the first five classes.
@@ -73,11 +79,13 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
         self,
         student: keras.Model,
         teacher: keras.Model | None = None,
+        task: str = "multiclass",
         method: str = "mean_teacher",
         consistency="mse",
         consistency_on_labeled: bool = True,
         averaged_over: str = "batch",
         separate_passes: int | None = None,
+        augmentation=None,
         two_views: bool = False,
         top5: bool = False,
         logit_distance_weight: float = 0.0,
@@ -90,6 +98,7 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
         name: str = "mean_teacher",
     ):
         super().__init__(name=name)
+        _check("task", task, tuple(TASKS))
         _check("method", method, METHODS)
         _check("teacher_statistics", teacher_statistics, twin.TEACHER_STATISTICS)
         _check("averaged_over", averaged_over, tuple(costs.REDUCTIONS))
@@ -102,6 +111,10 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
                 "Argument `logit_distance_weight` must not be negative. "
                 f"Received: logit_distance_weight={logit_distance_weight}"
             )
+        if two_views and augmentation is not None:
+            raise ValueError("Arguments `two_views` and `augmentation` exclude each other. Received: both")
+        if task != "multiclass" and (method == "temporal_ensembling" or top5):
+            raise ValueError(f"Temporal ensembling and `top5` need classes. Received: task={task!r}")
         twin.check_student(student, from_logits, two_heads=logit_distance_weight > 0)
         if teacher is None:
             teacher = twin.make_twin(student)
@@ -109,11 +122,15 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
         self.student = student
         self.teacher = teacher
         self.reset_teacher()
+        self.task = task
+        self.rank = twin.rank_of_outputs(student)
         self.method = method
-        self.consistency = costs.get_consistency(consistency, costs.REDUCTIONS[averaged_over])
+        self.consistency = TASKS[task].consistency(consistency, costs.REDUCTIONS[averaged_over])
         self.consistency_on_labeled = consistency_on_labeled
         self.averaged_over = averaged_over
         self.separate_passes = separate_passes
+        self.augmentation = augmentation
+        self._augment = augmentation and Augmentation(augmentation, seed, tf.nest.flatten(student.inputs))
         self.two_views = two_views
         self.top5 = top5
         self.logit_distance_weight = logit_distance_weight
@@ -136,14 +153,19 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
         self._consistency_weight = None
         self._ema_decay = schedules.EMADecay(0.999, 0.999, 0)
         self._trackers = metrics.make_trackers(top5)
+        self._fitted = (None, None)
         self.built = True
+
+    def reduction(self) -> str:
+        """Returns what costs are divided by, in Keras' words."""
+        return costs.REDUCTIONS[self.averaged_over]
 
     # The method ------------------------------------------------------------------------------------------------
 
     def train_step(self, data):
         x, labels, labeled, label_weight = self._unpack(data)
         x, visit = self._split_visit(x, training=True)
-        x, x_of_target = x if self.two_views else (x, x)
+        x, x_of_target = self._views(x)
         step = tf.identity(self.optimizer.iterations)
         weight = self._consistency_weight(step) if self._consistency_weight else tf.constant(0.0)
         statistics = twin.remember_statistics(self.teacher)
@@ -155,7 +177,7 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
             target = self._passes.target(self.teacher, x_of_target, self.batches_seen)
         with tf.GradientTape() as tape:
             logits, consistency_logits = self._passes.student(self.student, x, self.batches_seen)
-            parts = {"classification_cost": self.compute_loss(x, labels, logits, label_weight, training=True)}
+            parts = {"classification_cost": self._cost_of_labels(x, labels, logits, label_weight, training=True)}
             if self.method == "pi":
                 target = self._passes.target(self.student, x_of_target, self.batches_seen)
             if target is not None:
@@ -185,7 +207,15 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
 
     def _logits(self, outputs):
         # softmax(log p) = p: the costs take logits.
-        return outputs if self.from_logits else ops.log(ops.clip(outputs, 1e-7, 1.0))
+        return outputs if self.from_logits else TASKS[self.task].logits(outputs)
+
+    def _views(self, x):
+        """The student's and the target's view of a batch."""
+        if self.two_views:
+            return x
+        if not self._augment:
+            return x, x
+        return tuple(self._augment(x, self.batches_seen, view) for view in (STUDENT_VIEW, TEACHER_VIEW))
 
     def _remembered(self, visit, taking_part):
         """Returns the target of temporal ensembling as the network would output it, and who has one and takes part."""
@@ -200,97 +230,43 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
         has_own = self.method == "mean_teacher"
         return "ema" if self.teacher_statistics == "own" and not has_own else self.teacher_statistics
 
-    def follow(self, consistency_weight: schedules.Schedule, ema_decay: schedules.Schedule) -> None:
-        """Sets the schedules of the optimizer step that training follows; `MeanTeacherCallback` calls it.
-
-        Args:
-            consistency_weight: Weight w of the consistency cost as a function of the optimizer step.
-            ema_decay: Decay α of the teacher's average, likewise.
-        """
-        following = (self._consistency_weight, self._ema_decay)
-        if following[0] is None or any(
-            old.get_config() != new.get_config()
-            for old, new in zip(following, (consistency_weight, ema_decay), strict=True)
-        ):
-            self._consistency_weight = consistency_weight
-            self._ema_decay = ema_decay
-            self.train_function = None  # The schedules are compiled into it.
-
-    def reset_teacher(self) -> None:
-        """Makes the teacher equal to the student, for example after a supervised start."""
-        twin.copy_weights(self.student, self.teacher)
-
-    def teacher_distance(self) -> float:
-        """Returns the Euclidean distance between the averaged weights and the student's."""
-        return twin.distance(twin.averaged_pairs(self.student, self.teacher))
-
-    # What Keras asks of a model --------------------------------------------------------------------------------
-
-    def call(self, inputs, training=None):
-        """Returns the outputs `[batch, classes]` of the teacher's classification head."""
-        return twin.heads(self.teacher(self._split_visit(inputs)[0], training=training))[0]
-
-    def compile(self, optimizer="adam", loss=None, metrics=None, weighted_metrics=None, **kwargs):
-        """As `keras.Model.compile`; the loss is the paper's unless one is given.
-
-        `metrics` are measured on labeled examples: of the student in training, of the teacher in evaluation.
-        """
-        optimizer = keras.optimizers.get(optimizer)
-        scaled = not kwargs.get("auto_scale_loss", True) or isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if not scaled and twin.computes_in_float16(self.student):
-            # Keras would look at the dtype policy of this wrapper, which is float32.
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        # Only weighted metrics are told which examples are labeled.
-        weighted_metrics = [*(metrics or []), *(weighted_metrics or [])] or None
-        super().compile(
-            optimizer=optimizer,
-            loss=loss or costs.ClassificationCost(self.from_logits, costs.REDUCTIONS[self.averaged_over]),
-            weighted_metrics=weighted_metrics,
-            **kwargs,
-        )
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """As `keras.Model.fit`; arrays are checked first (see `input_checks.check_examples`)."""
-        outputs = getattr(self.student, "outputs", None)
-        num_classes = twin.heads(outputs)[0].shape[-1] if outputs else None
-        if num_classes and num_classes > 1:
-            input_checks.check_examples(x, y, num_classes)
-        if self.prediction_ensemble is not None and isinstance(x, tuple):
-            input_checks.check_indices(x[1], self.num_examples)
-        return super().fit(x, y, *args, **kwargs)
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    def make_train_function(self, force=False):
-        if self.method != "supervised" and self._consistency_weight is None:
-            warnings.warn(
-                f"This trains on the labels alone: method={self.method!r}, but no `MeanTeacherCallback` sets the "
-                "weight of the consistency cost. Pass `callbacks=[MeanTeacherCallback(consistency_weight=...)]`.",
-                stacklevel=2,
-            )
-        return super().make_train_function(force)
-
     def test_step(self, data):
         x, labels, labeled, label_weight = self._unpack(data)
         x, _ = self._split_visit(x)
         for name, network in (("student", self.student), ("teacher", self.teacher)):
             logits, _ = twin.heads(network(x, training=False))
-            loss = self.compute_loss(x, labels, logits, label_weight, training=False)
+            loss = self._cost_of_labels(x, labels, logits, label_weight, training=False)
             self._update_mean("loss" if name == "teacher" else "student_loss", loss, labeled)
-            self._trackers[f"{name}_error"].update_state(costs.classification_errors(labels, logits), labeled)
+            self._trackers[f"{name}_error"].update_state(self._errors(labels, logits), labeled)
             if self.top5:
                 errors = costs.classification_errors(labels, logits, among=5)
                 self._trackers[f"{name}_top5_error"].update_state(errors, labeled)
-        return self.logs_of_replica(self.compute_metrics(x, labels, logits, label_weight))
+        return self.logs_of_replica(self.compute_metrics(x, labels, logits, self._of_examples(label_weight)))
 
     def _unpack(self, data):
-        """Returns `(x, labels with nothing hidden, mask of the labeled examples, their weights)`."""
+        """Returns `(x, labels with nothing hidden, mask of what is labeled, the weights of the labels in the cost)`."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        labels, labeled = costs.hide_unlabeled(y)
-        weight = labeled if sample_weight is None else labeled * ops.cast(sample_weight, "float32")
-        return x, labels, labeled, weight
+        task = TASKS[self.task]
+        if task.each_output and len(y.shape) < self.rank:
+            y = ops.expand_dims(y, -1)
+        labels, labeled = task.hide(y, self.rank)
+        if sample_weight is None:
+            return x, labels, labeled, labeled
+        sample_weight = ops.cast(sample_weight, "float32")
+        while len(sample_weight.shape) < len(labeled.shape):  # Weights of examples, labels of pixels or outputs.
+            sample_weight = ops.expand_dims(sample_weight, -1)
+        return x, labels, labeled, labeled * sample_weight
+
+    def _of_examples(self, weight):
+        """The weights that losses and metrics of Keras take, which reduce the last axis."""
+        return ops.min(weight, axis=-1) if TASKS[self.task].each_output else weight
+
+    def _cost_of_labels(self, x, labels, outputs, weight, training):
+        weight = weight if self.has_own_cost else self._of_examples(weight)
+        return self.compute_loss(x, labels, outputs, weight, training=training)
+
+    def _errors(self, labels, outputs):
+        return TASKS[self.task].errors(labels, self._logits(outputs))
 
     def _update_mean(self, name, value, labeled):
         # Keras divides losses by the number of replicas, since their gradients are summed.
@@ -304,10 +280,10 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
         for name, cost in {"loss": loss, **parts}.items():
             self._update_mean(name, cost, labeled)
         self._update_mean("labeled_per_batch", ops.sum(labeled), labeled)
-        self._trackers["student_error"].update_state(costs.classification_errors(labels, logits), labeled)
+        self._trackers["student_error"].update_state(self._errors(labels, logits), labeled)
         if self._measures_teacher_in_training():
-            self._trackers["teacher_error"].update_state(costs.classification_errors(labels, target), labeled)
-        return self.logs_of_replica(self.compute_metrics(x, labels, logits, label_weight))
+            self._trackers["teacher_error"].update_state(self._errors(labels, target), labeled)
+        return self.logs_of_replica(self.compute_metrics(x, labels, logits, self._of_examples(label_weight)))
 
     def _measures_teacher_in_training(self):
         return self.method == "mean_teacher" and not self.separate_passes
@@ -329,11 +305,13 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
         return {
             "student": serialize(self.student),
             "teacher": serialize(self.teacher),
+            "task": self.task,
             "method": self.method,
             "consistency": serialize(self.consistency),
             "consistency_on_labeled": self.consistency_on_labeled,
             "averaged_over": self.averaged_over,
             "separate_passes": self.separate_passes,
+            "augmentation": serialize(self.augmentation),
             "two_views": self.two_views,
             "top5": self.top5,
             "logit_distance_weight": self.logit_distance_weight,
@@ -348,7 +326,7 @@ class MeanTeacher(ReplicatedModel, StudentVariables, keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        nested = ("student", "teacher", "consistency", "logit_distance")
+        nested = ("student", "teacher", "consistency", "augmentation", "logit_distance")
         deserialize = keras.saving.deserialize_keras_object
         parts = {name: deserialize(config[name], custom_objects=custom_objects) for name in nested}
         return cls(**{**config, **parts})

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 # XLA reads 32 bits of a seed where a plain graph reads 64: seeds below 2³¹ give both the same draws.
 _LARGEST_SEED = 2**31 - 1
-_DRAWS_PER_STEP = 3
+_DRAWS_PER_STEP = 5
 
 
 def noise_variables(network: keras.Model) -> list[keras.Variable]:
@@ -30,13 +30,18 @@ def set_noise(variables: list[keras.Variable], seed: int, step, draw: int) -> No
     """
     if not variables:
         return
-    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    key = _random_seeds(2, tf.stack([tf.constant(seed & _LARGEST_SEED, "int64"), tf.cast(step, "int64")]))
-    number_of_pass = tf.cast(draw + _DRAWS_PER_STEP * replica, "int64")
-    key = tf.stack([key[0], tf.bitwise.bitwise_xor(key[1], number_of_pass)])
+    key = seed_of_pass(seed, step, draw)
     states = tf.reshape(_random_seeds(2 * len(variables), key), (len(variables), 2))
     for variable, state in zip(variables, tf.unstack(states), strict=True):
         variable.assign(tf.cast(state, variable.dtype))
+
+
+def seed_of_pass(seed: int, step, draw: int):
+    """Returns the seed of a pass's noise, int64 `[2]`: for `tf.random.stateless_*`. Arguments as `set_noise`."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    key = _random_seeds(2, tf.stack([tf.constant(seed & _LARGEST_SEED, "int64"), tf.cast(step, "int64")]))
+    number_of_pass = tf.cast(draw + _DRAWS_PER_STEP * replica, "int64")
+    return tf.stack([key[0], tf.bitwise.bitwise_xor(key[1], number_of_pass)])
 
 
 def _random_seeds(count, key):

@@ -238,3 +238,28 @@ class EMADecay(StepSwitch):
 
     def get_config(self):
         return {**super().get_config(), "warmup": self.warmup}
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class Delayed(Schedule):
+    """0 until a step, from there another schedule that begins at its own step 0.
+
+    Args:
+        schedule: What is delayed.
+        start: Optimizer step at which it begins.
+    """
+
+    def __init__(self, schedule: Schedule, start: int):
+        self.schedule = schedule
+        self.start = start
+
+    def __call__(self, step):
+        later = self.schedule(ops.maximum(_number(step) - self.start, 0.0))
+        return ops.where(_number(step) >= self.start, later, ops.zeros_like(later))
+
+    def get_config(self):
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "start": self.start}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["start"])

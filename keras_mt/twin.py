@@ -33,6 +33,22 @@ def check_student(student: keras.Model, from_logits: bool, two_heads: bool) -> N
         )
 
 
+def rank_of_outputs(student: keras.Model) -> int:
+    """Returns the number of axes of a student's outputs; of a subclassed one, what its inputs' shape leads to."""
+    outputs = getattr(student, "outputs", None)
+    if outputs:
+        return len(heads(outputs)[0].shape)
+    try:
+        return len(heads(student.compute_output_spec(_spec_of_inputs(student)))[0].shape)
+    except Exception:  # Whatever the network's own code raises on a symbolic input.
+        return 2
+
+
+def _spec_of_inputs(student):
+    shape = student.get_build_config()["input_shape"]
+    return keras.KerasTensor((None, *shape[1:]), "float32")
+
+
 def make_twin(student: keras.Model) -> keras.Model:
     """Returns a network like a built student; its weights are still its own.
 

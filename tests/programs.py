@@ -91,4 +91,7 @@ def same_weights(first_run, second_run):
     """Asserts that two runs ended with the same weights, bit for bit."""
     first, second = final_weights(first_run), final_weights(second_run)
     assert first.keys() == second.keys()
-    assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+    other = [name for name in first if first[name].tobytes() != second[name].tobytes()]
+    assert not other, (
+        f"{len(other)} of {len(first)} differ, {other[0]} by {abs(first[other[0]] - second[other[0]]).max()}"
+    )

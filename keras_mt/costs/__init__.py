@@ -8,6 +8,13 @@ from keras_mt.costs.consistency import MSEConsistency as MSEConsistency
 from keras_mt.costs.consistency import TrustConsistency as TrustConsistency
 from keras_mt.costs.consistency import get_consistency as get_consistency
 from keras_mt.costs.logit_distance import LogitDistance as LogitDistance
+from keras_mt.costs.multilabel import MultiLabelCost as MultiLabelCost
+from keras_mt.costs.multilabel import SigmoidKLConsistency as SigmoidKLConsistency
+from keras_mt.costs.multilabel import SigmoidMSEConsistency as SigmoidMSEConsistency
+from keras_mt.costs.multilabel import hide_unknown as hide_unknown
+from keras_mt.costs.regression import OutputMSEConsistency as OutputMSEConsistency
+from keras_mt.costs.regression import RegressionCost as RegressionCost
+from keras_mt.costs.regression import hide_missing as hide_missing
 
 # Over what a mean is taken: the whole batch, as published, or the examples whose weight is not 0.
 REDUCTIONS = {"batch": "sum_over_batch_size", "participants": "mean_with_sample_weight"}

@@ -6,37 +6,38 @@ from keras import ops
 UNLABELED = -1
 
 
-def hide_unlabeled(labels):
+def hide_unlabeled(labels, rank: int = 2):
     """Splits labels into what a Keras loss or metric can take and a mask.
 
     Args:
-        labels: Integer class labels `[batch]` or `[batch, 1]`, or one-hot labels `[batch, classes]`.
-            An unlabeled example holds -1 (in all columns).
+        labels: Integer class labels `[batch, ...]` or `[batch, ..., 1]`, or one-hot labels `[batch, ..., classes]`.
+            What is unlabeled holds -1 (in all columns).
+        rank: Rank of the predictions: 2, or more for dense ones such as `[batch, height, width, classes]`.
 
     Returns:
-        `(labels, labeled)`: labels with 0 in place of -1, and a float32 mask `[batch]` that is 1 where
-        there was a label.
+        `(labels, labeled)`: labels with 0 in place of -1, and a float32 mask `[batch, ...]` that is 1 where there was
+        a label.
     """
     present = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))
     labels = ops.where(present, labels, ops.zeros_like(labels))
-    if len(labels.shape) > 1:
+    if len(labels.shape) == rank:
         present = ops.all(present, axis=-1)
     return labels, ops.cast(present, "float32")
 
 
 def classification_errors(labels, predictions, among: int = 1):
-    """1 for each wrong example, 0 for each right one.
+    """1 where the class is wrong, 0 where it is right.
 
     Args:
-        labels: Class labels `[batch]` or `[batch, 1]`, or one-hot labels `[batch, classes]`.
-        predictions: Logits or probabilities `[batch, classes]`.
+        labels: Class labels `[batch, ...]` or `[batch, ..., 1]`, or one-hot labels `[batch, ..., classes]`.
+        predictions: Logits or probabilities `[batch, ..., classes]`.
         among: An example is right if its class is among the first so many predicted ones.
 
     Returns:
-        Float32 tensor `[batch]`. What it says of unlabeled examples has no meaning: weigh it with the mask.
+        Float32 tensor `[batch, ...]`. What it says of unlabeled examples has no meaning: weigh it with the mask.
     """
-    if len(labels.shape) > 1:
-        labels = labels[:, 0] if labels.shape[-1] == 1 else ops.argmax(labels, axis=-1)
+    if len(labels.shape) == len(predictions.shape):
+        labels = labels[..., 0] if labels.shape[-1] == 1 else ops.argmax(labels, axis=-1)
     if among > 1:
         return 1.0 - ops.cast(ops.in_top_k(ops.cast(labels, "int32"), predictions, among), "float32")
     predicted = ops.argmax(predictions, axis=-1)
@@ -62,12 +63,13 @@ class ClassificationCost(keras.losses.Loss):
         self.from_logits = from_logits
 
     def call(self, y_true, y_pred):
-        """Returns the cost of each example `[batch]`, 0 for the unlabeled, from labels and `[batch, classes]`."""
-        labels, labeled = hide_unlabeled(y_true)
-        if len(labels.shape) > 1 and labels.shape[-1] == y_pred.shape[-1]:
+        """Returns the cost of each example, `[batch, ...]`, 0 for the unlabeled, from `[batch, ..., classes]`."""
+        rank = len(y_pred.shape)
+        labels, labeled = hide_unlabeled(y_true, rank)
+        if len(labels.shape) == rank and labels.shape[-1] == y_pred.shape[-1]:
             cost = keras.losses.categorical_crossentropy(labels, y_pred, from_logits=self.from_logits)
         else:
-            labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
+            labels = ops.cast(labels[..., 0] if len(labels.shape) == rank else labels, "int32")
             cost = keras.losses.sparse_categorical_crossentropy(labels, y_pred, from_logits=self.from_logits)
         return cost * labeled
 
