@@ -8,13 +8,14 @@ import numpy as np
 from keras_mt.costs.classification import UNLABELED
 
 
-def check_examples(x, y, num_classes: int) -> None:
+def check_examples(x, y, num_classes: int, rank: int = 2) -> None:
     """Checks arrays of examples and labels. Anything that is no array (a `tf.data.Dataset`, a generator) passes.
 
     Args:
         x: Examples, or a structure of arrays of them.
         y: Integer class labels `[examples]` or `[examples, 1]`, -1 for unlabeled; or one-hot labels.
         num_classes: Number of classes, C.
+        rank: Number of axes of the network's outputs; 4 for one class a pixel.
 
     Raises:
         ValueError: If examples are not finite, or labels are no classes of the network, or all are hidden.
@@ -25,9 +26,9 @@ def check_examples(x, y, num_classes: int) -> None:
         if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise ValueError(f"Argument `x` must hold finite numbers. Received: {array[where]} at index {where}")
-    if isinstance(y, np.ndarray) and (y.ndim == 1 or y.shape[1:] == (1,)):
+    if isinstance(y, np.ndarray) and (y.ndim == rank - 1 or (y.ndim == rank and y.shape[-1] == 1)):
         _check_classes(y.reshape(-1), num_classes)
-    elif isinstance(y, np.ndarray) and y.ndim == 2 and y.shape[1] == num_classes and (y == UNLABELED).all():
+    elif isinstance(y, np.ndarray) and y.ndim == rank and y.shape[-1] == num_classes and (y == UNLABELED).all():
         _refuse_hidden()
 
 

@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 import keras_mt
+from keras_mt.exporting.saved_model import export_saved_model
 from keras_mt.replicas import distributed
-from keras_mt.training import checks, curves, experiment, export, lengths, program, settings, strategy
+from keras_mt.training import checks, curves, experiment, lengths, program, saved_networks, settings, strategy
 from keras_mt.training.evaluation_log import EvaluationLog
 from keras_mt.training.program import RunError
 from keras_mt.training.progress import ProgressBar
@@ -43,6 +44,7 @@ def _train(run, devices, workers):
         model = experiment.build_model(data, run_lengths)
     if workers.is_chief:
         run.create()
+        saved_networks.describe(run, model, data)
     last_step = run_lengths.training
     checkpoints = experiment.checkpoints(run.checkpoints, model, run_lengths, workers)
     with devices.scope():
@@ -66,7 +68,7 @@ def _train(run, devices, workers):
 def _conclude(run, data, model, log, last_step, replicas):
     if not log.rows or log.rows[-1]["step"] != last_step:
         raise RunError(f"{run.evaluations} lacks the evaluation of step {last_step}; keras_mt.evaluate repeats it")
-    export.export_saved_model(model.teacher, run.exported_teacher)
+    export_saved_model(model.teacher, run.exported_teacher, data.class_names)
     title = f"{FLAGS.dataset}, {len(data.labeled)} labels, {FLAGS.method}"
     curves.draw_curves(log.rows, run.curves, title)
     last = log.rows[-1]

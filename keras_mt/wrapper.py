@@ -48,7 +48,7 @@ class StudentAndTeacher(ReplicatedModel, StudentVariables, keras.Model):
         """
         num_classes = self.num_outputs() if self.task == "multiclass" else None
         if num_classes and num_classes > 1:
-            input_checks.check_examples(x, y, num_classes)
+            input_checks.check_examples(x, y, num_classes, self.rank)
         if self.prediction_ensemble is not None and isinstance(x, tuple):
             input_checks.check_indices(x[1], self.num_examples)
         if class_weight is not None and isinstance(x, tf.data.Dataset):

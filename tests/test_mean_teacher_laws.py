@@ -285,12 +285,12 @@ def test_float16_is_trained_with_loss_scaling_and_skipped_steps_leave_the_teache
 
 
 def test_the_exported_network_is_the_teacher(batch, tmp_path):
-    from keras_mt.training.export import export_saved_model
+    from keras_mt.exporting.saved_model import export_saved_model
 
     images, labels = batch
     model = compiled(small_convnet(), keras.optimizers.SGD(0.5))
     train(model, images, labels, steps=3)
-    export_saved_model(model.teacher, tmp_path / "exported")
+    export_saved_model(model.teacher, tmp_path / "exported", tuple("abcd"))
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     served = loaded.serve(images)["probabilities"].numpy()
     np.testing.assert_allclose(served, tf.nn.softmax(model.predict(images, verbose=0)), atol=1e-6)

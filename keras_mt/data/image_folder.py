@@ -10,7 +10,7 @@ from keras_mt.data.errors import DataError, DataRequestError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 _UNLABELED = "unlabeled"
-_EVALUATION = ("test", "validation", "val")
+EVALUATION = ("test", "validation", "val")
 
 
 class ImageFolder:
@@ -25,15 +25,9 @@ class ImageFolder:
     """
 
     def __init__(self, data_dir: str | None):
-        if data_dir is None:
-            raise DataRequestError(
-                "--dataset=folder needs --data_dir, a folder with a folder of pictures for each class"
-            )
-        self.root = Path(data_dir)
-        if not self.root.is_dir():
-            raise DataRequestError(f"--data_dir={data_dir} is no folder; --dataset=folder needs one")
+        self.root = existing_folder(data_dir)
         self.training = self.root / "train" if (self.root / "train").is_dir() else self.root
-        reserved = (_UNLABELED, *_EVALUATION)
+        reserved = (_UNLABELED, *EVALUATION)
         self.class_names = tuple(
             sorted(path.name for path in self.training.iterdir() if path.is_dir() and path.name not in reserved)
         )
@@ -53,24 +47,24 @@ class ImageFolder:
         if split == "train":
             unlabeled = [self.training / _UNLABELED] + ([self.root / _UNLABELED] * (self.training != self.root))
             return self._read(self.training, [path for path in unlabeled if path.is_dir()])
-        for name in _EVALUATION:
+        for name in EVALUATION:
             if (self.root / name).is_dir():
                 return self._read(self.root / name, [])
         raise DataRequestError(
-            f"--data_dir={self.root} has none of the folders {', '.join(_EVALUATION)}; add one, or give "
+            f"--data_dir={self.root} has none of the folders {', '.join(EVALUATION)}; add one, or give "
             "--phase=validation"
         )
 
     def _read(self, folder, unlabeled):
         files, labels = [], []
         for label, name in enumerate(self.class_names):
-            found = _pictures(folder / name)
+            found = pictures_in(folder / name)
             files += found
             labels += [label] * len(found)
         if not files:
             raise DataRequestError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}) in folders of its classes")
         for other in unlabeled:
-            found = _pictures(other)
+            found = pictures_in(other)
             files += found
             labels += [-1] * len(found)
         sizes = np.array([path.stat().st_size for path in files], "int64")
@@ -87,5 +81,19 @@ class ImageFolder:
         return ranges, np.array(labels, "int32")
 
 
-def _pictures(folder):
+def existing_folder(data_dir: str | None) -> Path:
+    """Returns --data_dir, if it is a folder.
+
+    Raises:
+        DataRequestError: If not.
+    """
+    if data_dir is None:
+        raise DataRequestError("--dataset=folder needs --data_dir, a folder with a folder of pictures for each class")
+    if not Path(data_dir).is_dir():
+        raise DataRequestError(f"--data_dir={data_dir} is no folder; --dataset=folder needs one")
+    return Path(data_dir)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Returns all pictures below a folder, sorted; none if it is no folder."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []

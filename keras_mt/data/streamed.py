@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_mt.data import image_folder, label_split, tfds_images, tfds_streams
+from keras_mt.data import image_folder, label_split, labeled_folder, tfds_images, tfds_streams
 from keras_mt.data.batches import evaluation_rows, evaluation_steps, steps_and_replicas, training_indices
 from keras_mt.data.byte_ranges import ByteRanges
 from keras_mt.data.errors import DataRequestError
@@ -168,7 +168,7 @@ def load_streamed(
         augmentation: One of `AUGMENTATIONS`.
         cache_dir: Folder where indices are kept.
         num_labels: Number of labels, spread evenly over the classes, or `"all"`.
-        labels_file: File that names the labeled images instead.
+        labels_file: File that names the labeled images instead; of a folder, a `.csv` of pictures and classes.
         phase: `"test"` or `"validation"`.
         num_validation: How many images are held out in the validation phase.
         data_seed: Names the split.
@@ -178,7 +178,9 @@ def load_streamed(
         DataError: If the data can't be had.
         DataRequestError: If they don't have what is asked for.
     """
-    if name == "folder":
+    if name == "folder" and (labels_file or "").endswith(".csv"):
+        source, labels_file = labeled_folder.LabeledFolder(data_dir, labels_file), None
+    elif name == "folder":
         source = image_folder.ImageFolder(data_dir)
     else:
         source = tfds_streams.TFDSStream(tfds_images.open_builder(name, data_dir), cache_dir, report)

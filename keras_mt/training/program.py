@@ -34,8 +34,21 @@ class Interrupted(Exception):
         self.status = 128 + number
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags of the command line, runs `main`, and exits if that fails."""
+_pictures = []
+
+
+def pictures() -> list[str]:
+    """Returns what followed the flags on the command line."""
+    return _pictures
+
+
+def run(main: Callable[[], None], takes_pictures: bool = False) -> None:
+    """Parses the flags of the command line, runs `main`, and exits if that fails.
+
+    Args:
+        main: The program.
+        takes_pictures: Whether names of pictures may follow the flags.
+    """
     if {"-h", "--help", "--helpfull"} & set(sys.argv):
         own, of_experiments = flags.FLAGS.main_module_help(), flags.FLAGS.module_help("keras_mt.training.settings")
         print(sys.modules["__main__"].__doc__, own, of_experiments, sep="\n")
@@ -44,7 +57,9 @@ def run(main: Callable[[], None]) -> None:
     try:
         _check_flagfiles(sys.argv[1:], ())
         rest = flags.FLAGS(sys.argv)
-        if len(rest) > 1:
+        if takes_pictures:
+            _pictures.extend(rest[1:])
+        elif len(rest) > 1:
             raise UsageError(f"unexpected argument {rest[1]!r}; settings are given as --flag=value")
         main()
     except (flags.Error, UsageError, DataRequestError) as error:

@@ -24,6 +24,7 @@ class RunDirectory:
         self.curves = self.path / "curves.png"
         self.exported_teacher = self.path / "exported_teacher"
         self.results = self.path / "results.json"
+        self.networks = self.path / "networks.json"
 
     def check(self) -> None:
         """Checks that the folder is this experiment's, empty or not there yet.

@@ -54,7 +54,11 @@ def define() -> None:
         ["network", "imagenet"],
         "network: its layers translate and flip; imagenet: rotation, crop, flip, colors, if images differ in size.",
     )
-    text("labels_file", None, "File that names the labeled images, one a line; --dataset=folder or imagenet2012.")
+    text(
+        "labels_file",
+        None,
+        "File that names the labeled images, one a line; --dataset=folder: or a .csv of pictures and their classes.",
+    )
 
     whole("seed", 0, "Seed of initial weights, batches and noise.", 0, 2**31 - 1)
     flags.DEFINE_enum("method", "mean_teacher", METHODS, "What the consistency target is.")
