@@ -4,7 +4,7 @@ VENV := .venv
 IN_VENV := $(VENV)/bin/python
 RUNS ?= runs/demo
 
-.PHONY: demo test test-slow test-workers chaos benchmark format clean
+.PHONY: demo test test-slow test-workers chaos benchmark docs format clean
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"keras_mt needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}: set PYTHON=...")'
@@ -33,9 +33,12 @@ chaos: $(VENV)/installed
 benchmark: $(VENV)/installed
 	$(IN_VENV) tools/benchmark.py
 
+docs: $(VENV)/installed
+	$(IN_VENV) -m mkdocs build --strict --quiet --site-dir site
+
 format: $(VENV)/installed
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

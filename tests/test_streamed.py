@@ -1,9 +1,11 @@
+import re
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from image_files import CLASSES, write_folder, write_imagenet_archives
+from image_files import CLASSES, picture, write_folder, write_imagenet_archives
+from PIL import Image
 from programs import run_program, same_weights
 
 from keras_mt.data.errors import DataError, DataRequestError
@@ -230,3 +232,53 @@ def test_a_picture_that_breaks_during_training_ends_the_run_with_a_sentence(tmp_
     assert sentence.startswith("error: ")
     assert "can't be decoded" in sentence
     assert "Traceback" not in process.stderr
+
+
+def test_labels_of_a_folder_may_come_from_a_csv(tmp_path):
+    random, lines = np.random.default_rng(0), ["picture,class"]
+    for place, count in (("", 9), ("test", 6)):
+        (tmp_path / "all" / place).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            name = f"{place}/{number}.jpg".lstrip("/")
+            (tmp_path / "all" / name).write_bytes(picture(random, number % 3))
+            if number != 8:
+                lines.append(f"{name},{'abc'[number % 3]}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    arguments = {"image_size": 16, "labels_file": str(tmp_path / "labels.csv")}
+    data = load_streamed("folder", str(tmp_path / "all"), **arguments)
+    assert data.class_names == ("a", "b", "c")
+    assert data.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, -1]
+    assert data.labeled.tolist() == list(range(8))
+    assert data.evaluation_labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.jpg,a\n9.jpg,b", "line 2: '9.jpg' is no picture"),
+        ("0.jpg,a\n0.jpg,b", "line 2: '0.jpg' is named twice"),
+        ("0.jpg,a\n1.jpg,a", "has 1 classes"),
+        ("0.jpg,a\n1.jpg", "line 2: '1.jpg' has no class"),
+        (None, "can't be read"),
+    ],
+)
+def test_a_csv_of_labels_that_is_wrong_is_named(tmp_path, text, message):
+    random = np.random.default_rng(0)
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").write_bytes(picture(random, number))
+    if text:
+        (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DataRequestError, match=re.escape(message)):
+        load_streamed("folder", str(tmp_path), image_size=16, labels_file=str(tmp_path / "labels.csv"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
+def test_pictures_of_all_kinds_are_read(tmp_path, kind):
+    image = Image.fromarray(np.full((20, 30, 3), 200, "uint8"))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        image.save(tmp_path / name / f"x.{kind.lower()}", kind)
+    data = load_streamed("folder", str(tmp_path), image_size=16, phase="validation", num_validation=1)
+    (images, _), *_ = data.evaluation_batches()
+    assert images.shape == (1, 16, 16, 3)
+    assert abs(float(tf.reduce_mean(images)) - 200) < 3
