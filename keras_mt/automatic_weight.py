@@ -25,7 +25,7 @@ def automatic_weight(model, labeled_share: float) -> float:
         labeled_share: Labeled examples (dense: pixels) over all, in [0, 1].
     """
     share = labeled_share if model.averaged_over == "batch" else 1.0
-    if isinstance(model.consistency, _MEANS_OVER_CLASSES):
+    if isinstance(model.consistency, _MEANS_OVER_CLASSES) and model.num_outputs():
         return model.num_outputs() ** 2 * share
     if isinstance(model.consistency, (costs.KLConsistency, costs.SigmoidKLConsistency)):
         return _OF_KL * share
@@ -34,7 +34,7 @@ def automatic_weight(model, labeled_share: float) -> float:
     if isinstance(model.consistency, costs.OutputMSEConsistency):
         return share
     raise ValueError(
-        'Argument `consistency_weight="auto"` needs one of the consistency costs of `keras_mt.costs`. '
+        'Argument `consistency_weight="auto"` needs one of the consistency costs of `keras_mt.costs` and a known number of classes. '
         f"Received: a model with consistency={model.consistency}"
     )
 

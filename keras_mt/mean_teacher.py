@@ -123,7 +123,8 @@ class MeanTeacher(StudentAndTeacher):
         self.teacher = teacher
         self.reset_teacher()
         self.task = task
-        self.rank = twin.rank_of_outputs(student)
+        self.shape_of_outputs = twin.shape_of_outputs(student)
+        self.rank = len(self.shape_of_outputs)
         self.method = method
         self.consistency = TASKS[task].consistency(consistency, costs.REDUCTIONS[averaged_over])
         self.consistency_on_labeled = consistency_on_labeled

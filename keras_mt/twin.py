@@ -33,15 +33,15 @@ def check_student(student: keras.Model, from_logits: bool, two_heads: bool) -> N
         )
 
 
-def rank_of_outputs(student: keras.Model) -> int:
-    """Returns the number of axes of a student's outputs; of a subclassed one, what its inputs' shape leads to."""
+def shape_of_outputs(student: keras.Model) -> tuple[int | None, ...]:
+    """Returns the shape of a student's outputs; of a subclassed one, what its inputs' shape leads to."""
     outputs = getattr(student, "outputs", None)
     if outputs:
-        return len(heads(outputs)[0].shape)
+        return tuple(heads(outputs)[0].shape)
     try:
-        return len(heads(student.compute_output_spec(_spec_of_inputs(student)))[0].shape)
+        return tuple(heads(student.compute_output_spec(_spec_of_inputs(student)))[0].shape)
     except Exception:  # Whatever the network's own code raises on a symbolic input.
-        return 2
+        return (None, None)
 
 
 def _spec_of_inputs(student):

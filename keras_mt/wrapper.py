@@ -92,8 +92,7 @@ class StudentAndTeacher(ReplicatedModel, StudentVariables, keras.Model):
 
     def num_outputs(self) -> int | None:
         """Returns the size of the last axis of the outputs; None if a subclassed student does not tell."""
-        outputs = getattr(self.student, "outputs", None)
-        return twin.heads(outputs)[0].shape[-1] if outputs else None
+        return self.shape_of_outputs[-1]
 
     def follow(self, consistency_weight: schedules.Schedule, ema_decay: schedules.Schedule) -> None:
         """Sets the schedules of the optimizer step that training follows; `MeanTeacherCallback` calls it.

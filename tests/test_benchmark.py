@@ -5,6 +5,7 @@ import sys
 from programs import ROOT
 
 
+@pytest.mark.slow
 def test_the_quick_benchmark_measures_everything_the_full_one_does(tmp_path):
     # A smoke test: no figure of small networks means anything, and no test asserts a time.
     command = [sys.executable, "tools/benchmark.py", "--quick", "--json", str(tmp_path / "figures.json")]

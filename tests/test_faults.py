@@ -206,6 +206,7 @@ def test_a_second_process_on_the_same_run_directory_is_refused(undisturbed_long,
     assert_ended_as(undisturbed_long, run)
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_nothing(tiny_run, tmp_path):
     # Each question for the time of day is answered a day earlier or a year later than the one before.
     (tmp_path / "sitecustomize.py").write_text(

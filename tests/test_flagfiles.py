@@ -156,6 +156,7 @@ RUNS = {
     "ablation_trust": 9 * 4,
     "digits": 6,
     "digits_ema_decay": 8,
+    "digits_tuning": 48,
 }
 
 

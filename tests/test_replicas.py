@@ -93,7 +93,7 @@ def test_statistics_are_equal_on_all_replicas_even_where_each_has_its_own_batch_
     [
         ("convnet", {}),
         ("dense", {"arrays": True}),  # Keras issue 20585, as its users meet it: `fit(x, y)`, `evaluate` and `predict`.
-        ("plain", {"model": ENSEMBLING}),
+        pytest.param("plain", {"model": ENSEMBLING}, marks=pytest.mark.slow),
     ],
 )
 def test_workers_reproduce_the_weights_of_a_single_device_and_agree_bit_for_bit(
@@ -170,6 +170,7 @@ def test_a_batch_that_can_not_be_split_is_named():
         )
 
 
+@pytest.mark.slow
 def test_the_training_program_uses_two_devices_and_continues_to_the_same_weights(tmp_path):
     flags = (*TINY, "--strategy=mirrored", "--logical_devices=2")
     process = run_program("train", *flags, f"--run_dir={tmp_path / 'whole'}")

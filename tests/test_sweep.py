@@ -112,6 +112,7 @@ def test_shards_share_the_runs_and_what_is_done_is_skipped(sweep, tmp_path):
     assert (runs / FOLDERS[1] / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_told_to_end_saves_and_continues_to_the_same_weights(sweep, tmp_path):
     sweep.write_text('[[grid]]\nflagfile = "tiny.cfg"\n')
     long = ("--training_steps=100", "--evaluation_steps=50")

@@ -140,7 +140,7 @@ def _average_alone(model):
 
 def _evaluation(model, count):
     images = np.zeros((count, 32, 32, 3), "uint8")
-    data = keras_mt.data.batches.evaluation_batches(images, np.arange(count) % 10)
+    data = keras_mt.data.batches.evaluation_batches(images, np.arange(count) % 10, batch_size=500)
     return lambda: model.evaluate(data, verbose=0)
 
 
