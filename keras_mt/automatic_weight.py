@@ -34,7 +34,7 @@ def automatic_weight(model, labeled_share: float) -> float:
     if isinstance(model.consistency, costs.OutputMSEConsistency):
         return share
     raise ValueError(
-        'Argument `consistency_weight="auto"` needs one of the consistency costs of `keras_mt.costs` and a known number of classes. '
+        'Argument `consistency_weight="auto"` needs a consistency cost of `keras_mt.costs` and a number of classes. '
         f"Received: a model with consistency={model.consistency}"
     )
 

@@ -45,6 +45,7 @@ def test_the_examples_of_docstrings_run(module, tmp_path):
     exec(compile(code, module, "exec"), scope)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_its_top_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "examples" / "mean_teacher.ipynb", as_version=4)

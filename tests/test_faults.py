@@ -58,7 +58,7 @@ def small_disk(tmp_path):
             r"checkpoint .*step-8 can't be written \(No space left on device\).*step 4 is kept; "
             ".*the same command continues",
         ),
-        (1000, r"exported_teacher.* can't be written \(No space left on device\)"),
+        pytest.param(1000, r"exported_teacher.* can't be written \(No space left on device\)", marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk_is_named_and_the_run_continues_when_there_is_room(tiny_run, small_disk, size, culprit):
@@ -97,8 +97,19 @@ def test_a_run_directory_that_cannot_be_written_is_named(tiny_run, tmp_path, sma
 # Files that rot --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("file", ["state.index", "state.data-00000-of-00001", "experiment.json"])
-@pytest.mark.parametrize("damage", ["truncated", "garbled", "missing"])
+FILES, DAMAGES = ("state.index", "state.data-00000-of-00001", "experiment.json"), ("truncated", "garbled", "missing")
+# Each file and each damage once; all together take two minutes.
+ONCE = set(zip(FILES, DAMAGES, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        pytest.param(file, damage, marks=() if (file, damage) in ONCE else pytest.mark.slow)
+        for file in FILES
+        for damage in DAMAGES
+    ],
+)
 def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tiny_run, tmp_path, file, damage):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     path = run / "checkpoints" / "step-12" / file
@@ -120,6 +131,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tiny_run, tmp_p
     assert_ended_as(tiny_run, run)
 
 
+@pytest.mark.slow
 def test_what_a_crash_left_half_written_is_written_anew(tiny_run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -143,7 +155,9 @@ def test_what_a_crash_left_half_written_is_written_anew(tiny_run, tmp_path):
 
 
 # With a checkpoint in each step the weights are found first, with none before the evaluation the loss.
-@pytest.mark.parametrize(("interval", "finding"), [(1, "weights are not finite"), (4, "the loss became")])
+@pytest.mark.parametrize(
+    ("interval", "finding"), [(4, "the loss became"), pytest.param(1, "weights are not finite", marks=pytest.mark.slow)]
+)
 def test_a_run_that_became_worthless_ends_and_keeps_the_last_good_checkpoint(tmp_path, interval, finding):
     # Learning rates of up to 100 let logits grow until the square of their distance is no float32 any more.
     flags = ["--max_learning_rate=100", "--num_heads=2", "--logit_distance_weight=1e9"]
@@ -172,7 +186,9 @@ def undisturbed_long(tmp_path_factory):
     return finished_run(tmp_path_factory.mktemp("runs") / "long", *LONG)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_the_run_after_its_step_and_the_same_command_continues(
     undisturbed_long, tmp_path, number, status
 ):

@@ -171,7 +171,7 @@ def test_several_steps_an_execution_give_the_same_weights_bit_for_bit(batch):
     assert largest_difference(*results) == 0
 
 
-@pytest.mark.parametrize("method", ["mean_teacher", "pi"])
+@pytest.mark.parametrize("method", ["mean_teacher", pytest.param("pi", marks=pytest.mark.slow)])
 def test_xla_gives_the_weights_of_the_plain_graph_with_all_noise_on(batch, method):
     images, labels = batch
     results = []

@@ -77,7 +77,7 @@ def test_evaluate_measures_what_the_run_saved(finished):
 
 
 # Within an epoch (evaluations at 5 and 10), and where checkpoint and evaluation fall together.
-@pytest.mark.parametrize(("checkpoint_steps", "kill_at"), [(4, 8), (5, 10)])
+@pytest.mark.parametrize(("checkpoint_steps", "kill_at"), [(4, 8), pytest.param(5, 10, marks=pytest.mark.slow)])
 def test_a_killed_run_continues_to_the_same_weights_and_evaluations(finished, tmp_path, checkpoint_steps, kill_at):
     run, _ = finished
     cut = tmp_path / "cut"
@@ -96,7 +96,7 @@ def test_a_killed_run_continues_to_the_same_weights_and_evaluations(finished, tm
     assert (cut / "evaluations.csv").read_text() == (run / "evaluations.csv").read_text()
 
 
-@pytest.mark.parametrize("source", ["mat", "tfds"])
+@pytest.mark.parametrize("source", ["mat", pytest.param("tfds", marks=pytest.mark.slow)])
 def test_the_svhn_extra_experiment_runs_end_to_end(tmp_path, monkeypatch, source):
     files = tmp_path / "files"
     files.mkdir()

@@ -109,11 +109,13 @@ def test_replicas_draw_noise_of_their_own(trained):
     assert largest(trained(1, "convnet", noise=True), trained(2, "convnet", noise=True), "weight/") > 1e-3
 
 
+@pytest.mark.slow
 def test_the_later_protocol_is_the_same_on_two_devices(trained):
     one, two = (trained(replicas, "dense", model=LATER) for replicas in (1, 2))
     assert largest(one, two, "weight/") < 1e-4
 
 
+@pytest.mark.slow
 def test_replicas_remember_all_predictions(trained):
     one, two = (trained(replicas, "plain", model=ENSEMBLING) for replicas in (1, 2))
     np.testing.assert_array_equal(one["visits"], two["visits"])

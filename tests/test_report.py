@@ -133,6 +133,7 @@ def test_folders_without_runs_are_named(tmp_path, case):
         read_runs([str(folder)])
 
 
+@pytest.mark.slow
 def test_damaged_results_and_missing_flags_get_a_sentence(tmp_path):
     write_run(tmp_path, "a", 1.0, 1.0)
     (tmp_path / "a" / "results.json").write_text('{"flags": ')

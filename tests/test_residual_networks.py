@@ -93,7 +93,7 @@ def test_a_stride_of_two_pads_both_sides():
     assert output[0, 0] == 1.0
 
 
-@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("heads", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_one_learns_with_a_teacher(name, heads):
     network = SMALL[name](num_heads=heads)

@@ -197,6 +197,7 @@ def test_the_plain_view_is_the_middle():
     np.testing.assert_allclose(view, view[:, ::-1], atol=1)
 
 
+@pytest.mark.slow
 def test_the_imagenet_experiment_runs_end_to_end_and_resumes(folder, imagenet, tmp_path):
     common = (*SMALL, f"--cache_dir={tmp_path / 'cache'}")
     run = tmp_path / "imagenet"

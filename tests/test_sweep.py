@@ -70,6 +70,7 @@ def test_a_wrong_sweep_file_is_named(sweep, text, culprit):
         read_sweep(sweep)
 
 
+@pytest.mark.slow
 def test_wrong_flags_are_found_before_the_first_run_starts(sweep):
     sweep.write_text(GRID.replace('"supervised"]', '"supervised", "nonsense"]'))
     for flags, culprit in (
@@ -85,6 +86,7 @@ def test_wrong_flags_are_found_before_the_first_run_starts(sweep):
     assert not (sweep.parents[2] / "runs").exists()
 
 
+@pytest.mark.slow
 def test_shards_share_the_runs_and_what_is_done_is_skipped(sweep, tmp_path):
     runs = tmp_path / "runs" / "grid"
     first = run_sweep(sweep, "--shard=1/2")

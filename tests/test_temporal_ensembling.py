@@ -151,6 +151,7 @@ def test_an_index_of_no_example_is_named(batch):
         model.fit((images, np.arange(1, 33)), labels, verbose=0, callbacks=[callback])
 
 
+@pytest.mark.slow
 def test_xla_remembers_the_same(batch):
     images, labels = batch
     remembered = []
@@ -163,6 +164,7 @@ def test_xla_remembers_the_same(batch):
     np.testing.assert_allclose(*remembered, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_remembers_what_it_had_seen(tmp_path):
     flags = [*TINY, "--method=temporal_ensembling", "--labeled_per_batch=2"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"

@@ -31,10 +31,15 @@ def finished_workers(count, folder, *flags):
     return folder / "worker-0"
 
 
-def test_two_workers_train_and_only_the_chief_writes_and_they_continue_exactly(tmp_path):
-    chief = finished_workers(2, tmp_path / "whole", *TINY)
+def test_two_workers_train_and_only_the_chief_writes(tmp_path):
+    chief = finished_workers(2, tmp_path, *TINY)
     assert json.loads((chief / "results.json").read_text())["replicas"] == 2
-    assert not (tmp_path / "whole" / "worker-1").exists()
+    assert not (tmp_path / "worker-1").exists()
+
+
+@pytest.mark.slow
+def test_two_workers_continue_exactly(tmp_path):
+    chief = finished_workers(2, tmp_path / "whole", *TINY)
     shutil.copytree(chief, tmp_path / "cut" / "worker-0")
     for name in ("results.json", "checkpoints/step-12"):  # As if they had been killed after step 8.
         (tmp_path / "cut" / "worker-0" / name).rename(tmp_path / name.replace("/", "-"))
