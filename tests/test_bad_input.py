@@ -92,6 +92,7 @@ def test_the_papers_runs_with_all_labels_are_no_bad_input(monkeypatch, tmp_path)
     checks.check()
 
 
+@pytest.mark.slow
 def test_a_flagfile_made_short_on_the_command_line_only_warns(tmp_path):
     (tmp_path / "a.cfg").write_text("\n".join([*TINY, "--rampup_steps=500", "--training_steps=1000"]))
     process = run_program("train", f"--flagfile={tmp_path / 'a.cfg'}", "--training_steps=1", f"--run_dir={tmp_path}/r")

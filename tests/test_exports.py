@@ -118,7 +118,7 @@ def test_a_model_card_goes_with_each_export(tiny_run, exported):
         ((), 2, "--run_dir is missing"),
         (("--run_dir=nowhere",), 2, "holds no run"),
         (("--format=h5",), 2, "--format"),
-        (("--model_version=0",), 2, "model_version"),
+        pytest.param(("--model_version=0",), 2, "model_version", marks=pytest.mark.slow),
     ],
 )
 def test_what_can_not_be_exported_is_a_sentence(flags, status, culprit):

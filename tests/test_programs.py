@@ -40,6 +40,7 @@ def test_a_run_leaves_flags_events_evaluations_curves_export_and_results(finishe
         assert [event.step for event in events.Tensors("error")] == [5, 10, 12]
 
 
+@pytest.mark.slow
 def test_the_flagfile_of_a_run_reproduces_it(finished, tmp_path):
     run, _ = finished
     process = run_program("train", f"--flagfile={run / 'flags.cfg'}", f"--run_dir={tmp_path / 'again'}")
