@@ -94,7 +94,14 @@ def define() -> None:
         "there is several of.",
     )
     whole("logical_devices", 0, "Splits the CPU into so many devices: to try a strategy without GPUs.", 0, 64)
-
+    whole(
+        "num_threads",
+        0,
+        "Threads of the step on the CPU; 0: one a core. Sums of other threads differ in their last bits, so this is of "
+        "the experiment.",
+        0,
+        1024,
+    )
     real("worker_timeout", 600.0, "Seconds without progress after which a worker of several ends.", 1.0, 1e6)
 
     whole("batch_size", 100, "Examples per batch, labeled and unlabeled.", 1)

@@ -36,6 +36,8 @@ def make_strategy(workers: cluster.Cluster) -> tf.distribute.Strategy:
     Raises:
         UsageError: If the batch can't be split evenly over the replicas.
     """
+    with contextlib.suppress(RuntimeError):  # The same program was run before in this process.
+        tf.config.threading.set_intra_op_parallelism_threads(FLAGS.num_threads)
     several = len(workers.addresses) > 1
     strategy = tf.distribute.MultiWorkerMirroredStrategy() if several else _of_one_machine()
     _check_shares(strategy.num_replicas_in_sync)
