@@ -19,6 +19,7 @@ def define() -> None:
     """Defines the flags of the program."""
     flags.DEFINE_multi_string("runs", [], "Folder with run directories in or below it; may be given several times.")
     flags.DEFINE_string("output", "report", "Folder to write the report to.")
+    flags.DEFINE_string("name", "report", "What the names of the report's files begin with.")
 
 
 def main() -> None:
@@ -32,8 +33,8 @@ def main() -> None:
     finished, unfinished = runs.read_runs(FLAGS.runs)
     if not finished:
         raise RunError(f"--runs={', '.join(FLAGS.runs)} holds no finished run; unfinished: {', '.join(unfinished)}")
-    page.write_report(finished, unfinished, output)
-    print(f"{len(finished)} runs, {len(unfinished)} unfinished: {output / 'report.md'}, {output / 'report.html'}")
+    page.write_report(finished, unfinished, output, FLAGS.name)
+    print(f"{len(finished)} runs, {len(unfinished)} unfinished: {output / FLAGS.name}.md, {output / FLAGS.name}.html")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import json
 import pytest
 from programs import run_program
 
-from keras_mt.reporting import ablations, tables
+from keras_mt.reporting import ablations, figures, tables
 from keras_mt.reporting.published import TABLES
 from keras_mt.reporting.runs import read_runs
 from keras_mt.training.program import UsageError
@@ -115,7 +115,7 @@ def test_the_report_is_one_page_with_its_figures_and_the_same_bytes_each_time(tm
         assert process.returncode == 0, process.stderr
         outputs.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert outputs[0] == outputs[1]
-    assert set(outputs[0]) == {"report.md", "report.html", "training_curves.png", "ablations.png"}
+    assert set(outputs[0]) == {"report.md", "report.html", "report_training_curves.png", "report_ablations.png"}
     page = outputs[0]["report.html"].decode()
     assert page.count("data:image/png;base64,") == 2
     assert "http" not in page.replace("http-equiv", "")  # Nothing is fetched.
@@ -146,3 +146,25 @@ def test_damaged_results_and_missing_flags_get_a_sentence(tmp_path):
         assert process.returncode == status
         assert culprit in process.stderr.strip().splitlines()[-1]
         assert "Traceback" not in process.stderr
+
+
+def test_errors_by_labels_leave_out_the_runs_that_settings_were_chosen_on(tmp_path):
+    digits = {"dataset": "digits", "method": "supervised"}
+    for seed in (0, 1):
+        for labels, error in (("20", 9.0), ("100", 3.0)):
+            write_run(tmp_path, f"{labels}-{seed}", error + seed, 50.0, seed=seed, num_labels=labels, **digits)
+    write_run(tmp_path, "tuning", 0.0, 0.0, num_labels="20", **{**digits, "phase": "validation"})
+    write_run(tmp_path, "other", 7.0, 7.0, num_labels="20", **{**digits, "student_dropout": 0.0})
+    runs = read(tmp_path)
+    ((name, table),) = tables.by_labels(runs)
+    assert name == "digits"
+    assert table.loc["Supervised only"].tolist() == ["9.50 ± 0.71 (2 runs)", "3.50 ± 0.71 (2 runs)"]
+    assert table.loc["Supervised only, variant 2"].tolist() == ["7.00 (1 run)", ""]
+    (axis,) = figures.errors_by_labels(runs).axes
+    assert axis.lines[0].get_xdata().tolist() == [20, 100]
+    assert axis.lines[0].get_ydata().tolist() == [9.5, 3.5]
+
+
+def test_one_number_of_labels_makes_no_figure(tmp_path):
+    write_run(tmp_path, "only", 9.0, 9.0, dataset="digits")
+    assert figures.errors_by_labels(read(tmp_path)) is None

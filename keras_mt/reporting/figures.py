@@ -52,6 +52,45 @@ def training_curves(runs: list[Run]):
     return figure
 
 
+def errors_by_labels(runs: list[Run]):
+    """Returns the figure: error against the number of labels, one panel for each data set; None without two numbers.
+
+    Lines are means over seeds, bands one standard deviation to either side, dots single runs.
+
+    Args:
+        runs: Finished runs; those of the validation phase are left out.
+    """
+    from matplotlib.figure import Figure
+
+    panels = {}
+    for run in runs:
+        if run.flags["phase"] == "test" and str(run.flags["num_labels"]).isdecimal():
+            rest = tuple(part for part in run.setting() if part[0] != "num_labels")
+            lines = panels.setdefault(run.flags["dataset"], {}).setdefault((run.flags["method"], rest), {})
+            lines.setdefault(int(run.flags["num_labels"]), []).append(run.error())
+    panels = {name: {key: line for key, line in of.items() if len(line) > 1} for name, of in panels.items()}
+    panels = {name: lines for name, lines in sorted(panels.items()) if lines}
+    if not panels:
+        return None
+    figure = Figure(figsize=(5.0 * len(panels), 4.2), layout="constrained")
+    for axis, (name, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for (method, _), line in sorted(lines.items(), key=lambda item: list(METHODS).index(item[0][0])):
+            numbers = sorted(line)
+            means = np.array([np.mean(line[number]) for number in numbers])
+            spread = np.array([np.std(line[number], ddof=1) if len(line[number]) > 1 else 0.0 for number in numbers])
+            axis.plot(numbers, means, color=COLORS[method], linewidth=2, label=METHODS[method])
+            axis.fill_between(numbers, means - spread, means + spread, color=COLORS[method], alpha=0.12, linewidth=0)
+            for number in numbers:
+                axis.plot([number] * len(line[number]), line[number], "o", color=COLORS[method], markersize=3)
+        every = sorted({number for line in lines.values() for number in line})
+        axis.set(xscale="log", title=name, xlabel="labels", ylabel="test error (%)", ylim=(0, None))
+        axis.set_xticks(every, [str(number) for number in every])
+        axis.set_xticks([], minor=True)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return figure
+
+
 def _data_setting(flags):
     images = f", {flags['num_extra_unlabeled']:,} extra images" if flags.get("num_extra_unlabeled") else ""
     phase = ", validation phase" if flags["phase"] == "validation" else ""

@@ -74,6 +74,40 @@ def _fill(table, placed):
     return pd.DataFrame.from_dict(filled, orient="index")
 
 
+def by_labels(runs: list[Run]) -> list[tuple[str, pd.DataFrame]]:
+    """Returns, of each data set that no published table is about, its name and the errors by method and labels.
+
+    Settings that differ are never averaged: a method with several has a row for each.
+
+    Args:
+        runs: Finished runs; those of the validation phase, on which settings are chosen, are left out.
+    """
+    found = {}
+    for run in runs:
+        if run.flags["phase"] == "test" and not any(
+            table.where.get("dataset") == run.flags["dataset"] for table in TABLES
+        ):
+            found.setdefault(run.flags["dataset"], []).append(run)
+    return [(dataset, _by_labels(of_dataset)) for dataset, of_dataset in sorted(found.items())]
+
+
+def _by_labels(runs):
+    numbers = sorted({str(run.flags["num_labels"]) for run in runs}, key=lambda text: (len(text), text))
+    rows = {}
+    for method, name in METHODS.items():
+        settings = {}
+        for run in runs:
+            if run.flags["method"] == method:
+                rest = tuple(part for part in run.setting() if part[0] != "num_labels")
+                settings.setdefault(rest, {}).setdefault(str(run.flags["num_labels"]), []).append(run.error())
+        for number, cells in enumerate(settings.values()):
+            label = name + (f", variant {number + 1}" if number else "")
+            rows[label] = {
+                f"{labels} labels": mean_and_deviation(cells[labels]) if labels in cells else "" for labels in numbers
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def all_settings(runs: list[Run]) -> pd.DataFrame:
     """Returns a row for each setting: what it is, how many runs, errors of both networks."""
     groups = {}
@@ -94,6 +128,7 @@ def all_settings(runs: list[Run]) -> pd.DataFrame:
                 "steps": f"{group[0].step:,}",
                 "student error, %": mean_and_deviation([run.student["error"] for run in group]),
                 "teacher error, %": mean_and_deviation([run.teacher["error"] for run in group]),
+                "flagfile of the first": str(group[0].path / "flags.cfg"),
             }
         )
     return pd.DataFrame(rows)
