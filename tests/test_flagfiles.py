@@ -107,7 +107,10 @@ PAPER = {
         for labels in (40, 250, most)
     },
 }  # fmt: skip
-SMALL = ("digits_50", "digits_50_supervised", "mnist_100_small")
+SMALL = (
+    "digits_50", "digits_50_supervised", "mnist_100_small", "digits_50_small", "digits_50_supervised_small",
+    "mnist_100_short", "mnist_100_supervised_short", "cifar10_1000_short", "cifar10_1000_supervised_short",
+)  # fmt: skip
 
 
 def parsed(path, *more):
@@ -157,6 +160,11 @@ RUNS = {
     "digits": 6,
     "digits_ema_decay": 8,
     "digits_tuning": 48,
+    "results_digits_tuning": 4 * 4 * 2,
+    "results_digits_tuning2": 4 * 4 * 2,
+    "results_digits": 4 * 5 * 3,
+    "results_mnist_tuning": 4 * 3,
+    "results_mnist": 4 * 3 * 3,
 }
 
 
