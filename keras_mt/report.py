@@ -20,6 +20,7 @@ def define() -> None:
     flags.DEFINE_multi_string("runs", [], "Folder with run directories in or below it; may be given several times.")
     flags.DEFINE_string("output", "report", "Folder to write the report to.")
     flags.DEFINE_string("name", "report", "What the names of the report's files begin with.")
+    flags.DEFINE_string("introduction", None, "Text file whose paragraphs stand at the head of the report.")
 
 
 def main() -> None:
@@ -33,8 +34,20 @@ def main() -> None:
     finished, unfinished = runs.read_runs(FLAGS.runs)
     if not finished:
         raise RunError(f"--runs={', '.join(FLAGS.runs)} holds no finished run; unfinished: {', '.join(unfinished)}")
-    page.write_report(finished, unfinished, output, FLAGS.name)
+    page.write_report(finished, unfinished, output, FLAGS.name, _introduction())
     print(f"{len(finished)} runs, {len(unfinished)} unfinished: {output / FLAGS.name}.md, {output / FLAGS.name}.html")
+
+
+def _introduction():
+    if FLAGS.introduction is None:
+        return ()
+    try:
+        return tuple(" ".join(part.split()) for part in Path(FLAGS.introduction).read_text().split("\n\n"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no text"
+        raise UsageError(
+            f"--introduction={FLAGS.introduction} can't be read ({reason}); a text file is needed"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -79,9 +79,9 @@ def test_the_table_of_imagenet_is_of_top5_errors(tmp_path):
 
 @pytest.mark.parametrize("table", TABLES, ids=[table.title for table in TABLES])
 def test_published_figures_belong_to_columns_and_lengths(table):
-    for method, figures in table.figures.items():
-        assert set(figures) <= set(table.columns)
-        assert all((method, column) in table.steps for column in figures)
+    for method, published in table.figures.items():
+        assert set(published) <= set(table.columns)
+        assert all((method, column) in table.steps for column in published)
     assert list(table.columns) == [*dict.fromkeys(table.columns)]
 
 

@@ -22,13 +22,15 @@ _HOW_TO_READ = (
     "of the student for the other methods. Published figures stand in rows of their own."
 )
 _NOT_PUBLISHED = (
-    "No error is published for these experiments: data, network, settings and length are ours. At full size the paper's "
-    "errors of Mean Teacher are 4.35 % (SVHN, 250 labels; supervised 27.77 %) and 21.55 % (CIFAR-10, 1,000 labels; "
-    "supervised 46.43 %): these are different experiments."
+    "No error is published for these experiments: data, network, settings and length are ours. At full size the errors "
+    "of Mean Teacher in the paper are 4.35 % (SVHN, 250 labels; supervised 27.77 %) and 21.55 % (CIFAR-10, 1,000 "
+    "labels; supervised 46.43 %): these are different experiments."
 )
 
 
-def write_report(runs: list[Run], unfinished: list[str], folder: Path, name: str = "report") -> None:
+def write_report(
+    runs: list[Run], unfinished: list[str], folder: Path, name: str = "report", introduction: tuple[str, ...] = ()
+) -> None:
     """Writes `NAME.md`, `NAME.html` and the figures as PNG.
 
     Args:
@@ -36,9 +38,10 @@ def write_report(runs: list[Run], unfinished: list[str], folder: Path, name: str
         unfinished: Paths of runs that are not in the tables.
         folder: Where to write; made if it is missing.
         name: What the files' names begin with.
+        introduction: Paragraphs at its head.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = list(_parts(runs, unfinished))
+    parts = list(_parts(runs, unfinished, introduction))
     markdown, page = [], []
     for kind, text, content in parts:
         if kind == "heading":
@@ -65,9 +68,11 @@ def write_report(runs: list[Run], unfinished: list[str], folder: Path, name: str
     write_atomically(folder / f"{name}.html", "\n".join([f"{head}</style></head><body>", *page, "</body></html>\n"]))
 
 
-def _parts(runs, unfinished):
+def _parts(runs, unfinished, introduction):
     """Yields `(kind, text, content)` in the order of the page."""
     yield "heading", "Mean Teacher: results", 1
+    for paragraph in introduction:
+        yield "text", paragraph, None
     yield "text", _HOW_TO_READ, None
     if unfinished:
         yield "remark", f"Not in the tables, since they are unfinished: {', '.join(unfinished)}.", None
