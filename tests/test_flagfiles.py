@@ -162,9 +162,11 @@ RUNS = {
     "digits_tuning": 48,
     "results_digits_tuning": 4 * 4 * 2,
     "results_digits_tuning2": 4 * 4 * 2,
-    "results_digits": 4 * 5 * 3,
-    "results_mnist_tuning": 4 * 3,
+    "results_digits": 4 * 5 * 5,
+    "results_digits_ablations": (7 + 5 + 6 + 3 + 2) * 3,
+    "results_mnist_tuning": 4 * 8,
     "results_mnist": 4 * 3 * 3,
+    "results_cifar10_tuning": 3 * 4,
 }
 
 

@@ -109,9 +109,15 @@ def test_the_report_is_one_page_with_its_figures_and_the_same_bytes_each_time(tm
             )
     (tmp_path / "runs" / "begun").mkdir()
     (tmp_path / "runs" / "begun" / "flags.cfg").write_text("")
+    (tmp_path / "introduction.txt").write_text("What was\nrun.\n\nAnd why.\n")
     outputs = []
     for name in ("first", "second"):
-        process = run_program("report", f"--runs={tmp_path / 'runs'}", f"--output={tmp_path / name}")
+        process = run_program(
+            "report",
+            f"--runs={tmp_path / 'runs'}",
+            f"--introduction={tmp_path / 'introduction.txt'}",
+            f"--output={tmp_path / name}",
+        )
         assert process.returncode == 0, process.stderr
         outputs.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert outputs[0] == outputs[1]
@@ -122,7 +128,9 @@ def test_the_report_is_one_page_with_its_figures_and_the_same_bytes_each_time(tm
     for part in ("4.35 ± 0.50", "Mean Teacher", "begun"):
         assert part in page
     text = outputs[0]["report.md"].decode()
+    assert text.startswith("# Mean Teacher: results\n\nWhat was run.\n\nAnd why.\n\n")
     assert "| Mean Teacher, published | 4.35 ± 0.50 |" in text
+    assert "| consistency weight | 0.3 | 0.80 ± 0.71 (2 runs) |" in text
     assert "unfinished" in text
 
 

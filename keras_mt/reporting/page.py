@@ -104,6 +104,7 @@ def _parts(runs, unfinished, introduction):
         yield "heading", "Ablations", 2
         yield "text", "One dot a run; the line goes through the medians.", None
         yield "ablations", "Error against the value that varies", figures.ablation_figure(found)
+        yield "table", "", tables.ablation_table(found)
 
 
 def _markdown_table(table, index):

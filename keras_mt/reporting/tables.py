@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from keras_mt.reporting.ablations import Ablation
 from keras_mt.reporting.published import METHODS, TABLES, Table
 from keras_mt.reporting.runs import SEEDS, Run
 
@@ -132,6 +133,22 @@ def all_settings(runs: list[Run]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def ablation_table(ablations: list[Ablation]) -> pd.DataFrame:
+    """Returns a row for each value of what varies: the error, and what else distinguishes these runs."""
+    return pd.DataFrame(
+        [
+            {
+                "what varies": ablation.varied,
+                "value": value,
+                "error, %": mean_and_deviation(errors),
+                "at": ablation.setting,
+            }
+            for ablation in ablations
+            for value, errors in ablation.errors.items()
+        ]
+    )
 
 
 def _kind(flags):
