@@ -4,7 +4,7 @@ VENV := .venv
 IN_VENV := $(VENV)/bin/python
 RUNS ?= runs/demo
 
-.PHONY: demo test test-slow test-workers chaos benchmark docs format clean
+.PHONY: demo test test-slow test-workers chaos benchmark docs results format clean
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"keras_mt needs Python 3.11 to 3.13; $(PYTHON) is {v[0]}.{v[1]}: set PYTHON=...")'
@@ -35,6 +35,11 @@ benchmark: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(IN_VENV) -m mkdocs build --strict --quiet --site-dir site
+
+results: $(VENV)/installed
+	$(IN_VENV) -m keras_mt.report --runs=results/test --introduction=results/test/README.md --name=results --output=docs
+	$(IN_VENV) -m keras_mt.report --runs=results/tuning --introduction=results/tuning/README.md --name=results_tuning --output=docs
+	$(IN_VENV) -m keras_mt.report --runs=results/ablations --introduction=results/ablations/README.md --name=results_ablations --output=docs
 
 format: $(VENV)/installed
 	$(VENV)/bin/ruff check --fix .
