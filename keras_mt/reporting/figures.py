@@ -12,10 +12,11 @@ COLORS = {"supervised": "#000000", "pi": "#E69F00", "temporal_ensembling": "#009
 _QUANTITIES = (("classification_cost", "classification cost"), ("error", "error (%)"))
 _NETWORKS = (("student", "--"), ("teacher", "-"))
 _ACROSS = 3
+_CURVES_ACROSS = 4
 
 
 def training_curves(runs: list[Run]):
-    """Returns the figure: one column for each data setting; cost above, error below; thin lines are single runs.
+    """Returns the figure: for each data setting the cost above, the error below; thin lines are single runs.
 
     Solid lines are the averaged weights (the teacher), dashed ones the student; thick lines are means over the seeds of
     one setting. Runs of the validation phase, which ablations are made of, are drawn if there are no others.
@@ -30,25 +31,30 @@ def training_curves(runs: list[Run]):
     for run in [run for run in runs if run.flags["phase"] == "test"] or runs:
         of_method = settings.setdefault(_data_setting(run.flags), {}).setdefault(run.flags["method"], {})
         of_method.setdefault(run.setting(), []).append(run)
-    figure = Figure(figsize=(max(7.0, 4.2 * len(settings)), 6.4), layout="constrained")
-    axes = figure.subplots(2, len(settings), squeeze=False, sharex="col", sharey="row")
-    for column, (title, methods) in enumerate(settings.items()):
+    across = min(_CURVES_ACROSS, len(settings))
+    down = -(-len(settings) // across)
+    figure = Figure(figsize=(max(7.0, 4.2 * across), 6.4 * down), layout="constrained")
+    axes = figure.subplots(2 * down, across, squeeze=False, sharey="row")
+    for number, (title, methods) in enumerate(settings.items()):
+        above, column = 2 * (number // across), number % across
         for row, (quantity, label) in enumerate(_QUANTITIES):
-            axis = axes[row][column]
+            axis = axes[above + row][column]
             for method, of_method in methods.items():
                 for of_setting in of_method.values():
                     for network, style in _NETWORKS:
                         _draw(axis, of_setting, f"{network}_{quantity}", COLORS[method], style)
             label_axes(axis, label if column == 0 else "")
             axis.set_xlabel("optimizer step" if row == 1 else "")
-        axes[0][column].set_title(title, fontsize=11)
+        axes[above][column].set_title(title, fontsize=11)
+    for axis in axes[-2:, len(settings) - across * (down - 1) :].ravel():
+        axis.remove()
     used = [method for method in METHODS if any(method in methods for methods in settings.values())]
     handles = [Line2D([], [], color=COLORS[method], linewidth=2, label=METHODS[method]) for method in used]
     handles += [
         Line2D([], [], color="gray", linestyle=style, linewidth=2, label=label)
         for (_, style), label in zip(_NETWORKS, ("student", "averaged weights (teacher)"), strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4 if len(settings) < 3 else 6))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4 if across < 3 else 6))
     return figure
 
 

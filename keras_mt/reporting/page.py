@@ -97,7 +97,7 @@ def _parts(runs, unfinished, introduction):
     of_tables = [run for run in runs if run.rows]
     if of_tables:
         yield "heading", "Training curves", 2
-        caption = "Classification cost and error over optimizer steps, one column for each data setting"
+        caption = "Classification cost and, below it, error over optimizer steps, for each data setting"
         yield "training_curves", caption, figures.training_curves(of_tables)
     found = ablations.find_ablations(runs)
     if found:

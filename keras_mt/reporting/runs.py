@@ -48,7 +48,7 @@ def read_runs(folders: list[str]) -> tuple[list[Run], list[str]]:
         folders: The folders.
 
     Returns:
-        The finished runs in the order of their paths, and the paths of unfinished ones.
+        The finished runs by data, phase, number of labels and path, and the paths of unfinished ones.
 
     Raises:
         UsageError: If a folder is missing or holds no run.
@@ -68,7 +68,12 @@ def read_runs(folders: list[str]) -> tuple[list[Run], list[str]]:
                 finished[path] = _read(path)
             else:
                 unfinished.append(str(path))
-    return [finished[path] for path in sorted(finished)], sorted(set(unfinished))
+    return sorted(finished.values(), key=_place), sorted(set(unfinished))
+
+
+def _place(run):
+    labels = str(run.flags["num_labels"])
+    return run.flags["dataset"], run.flags["phase"], len(labels), labels, run.path
 
 
 def _read(path):
