@@ -134,6 +134,17 @@ def test_the_report_is_one_page_with_its_figures_and_the_same_bytes_each_time(tm
     assert "unfinished" in text
 
 
+def test_more_ablations_than_a_figure_can_hold_are_counted(tmp_path, monkeypatch):
+    from keras_mt.reporting import page
+
+    for weight in (0.3, 1.0):
+        write_run(tmp_path / "runs", str(weight), 9.0, weight, max_consistency_weight=weight)
+    monkeypatch.setattr(page, "_MOST_PANELS", 0)
+    page.write_report(read(tmp_path / "runs"), [], tmp_path / "report")
+    assert "1 sets of runs differ in one thing only" in (tmp_path / "report" / "report.md").read_text()
+    assert not (tmp_path / "report" / "report_ablations.png").exists()
+
+
 @pytest.mark.parametrize("case", ["missing", "empty"])
 def test_folders_without_runs_are_named(tmp_path, case):
     folder = tmp_path / "nothing" if case == "missing" else tmp_path

@@ -26,6 +26,7 @@ _NOT_PUBLISHED = (
     "of Mean Teacher in the paper are 4.35 % (SVHN, 250 labels; supervised 27.77 %) and 21.55 % (CIFAR-10, 1,000 "
     "labels; supervised 46.43 %): these are different experiments."
 )
+_MOST_PANELS = 30  # All ablations of the paper together have 23.
 
 
 def write_report(
@@ -100,7 +101,10 @@ def _parts(runs, unfinished, introduction):
         caption = "Classification cost and, below it, error over optimizer steps, for each data setting"
         yield "training_curves", caption, figures.training_curves(of_tables)
     found = ablations.find_ablations(runs)
-    if found:
+    if len(found) > _MOST_PANELS:
+        yield "heading", "Ablations", 2
+        yield "text", f"{len(found)} sets of runs differ in one thing only, too many for a figure.", None
+    elif found:
         yield "heading", "Ablations", 2
         yield "text", "One dot a run; the line goes through the medians.", None
         yield "ablations", "Error against the value that varies", figures.ablation_figure(found)
