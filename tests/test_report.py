@@ -184,6 +184,18 @@ def test_errors_by_labels_leave_out_the_runs_that_settings_were_chosen_on(tmp_pa
     assert axis.lines[0].get_ydata().tolist() == [9.5, 3.5]
 
 
+def test_methods_are_compared_with_mean_teacher_on_the_same_seeds(tmp_path):
+    for seed, (supervised, teacher) in enumerate([(9.0, 5.0), (8.0, 9.0), (7.0, 4.0)]):
+        write_run(tmp_path, f"supervised-{seed}", supervised, 50.0, seed=seed, dataset="digits", method="supervised")
+        write_run(tmp_path, f"teacher-{seed}", 50.0, teacher, seed=seed, dataset="digits")
+    write_run(tmp_path, "unpaired", 90.0, 50.0, seed=3, dataset="digits", method="supervised")
+    ((_, table),) = tables.by_labels(read(tmp_path))
+    assert table.loc["Supervised only − Mean Teacher, paired by seed"].tolist() == ["2.00 ± 2.65 (3 runs), 2 above 0"]
+    write_run(tmp_path, "variant", 50.0, 5.0, dataset="digits", student_dropout=0.0)
+    ((_, table),) = tables.by_labels(read(tmp_path))
+    assert not [row for row in table.index if "paired" in row]
+
+
 def test_one_number_of_labels_makes_no_figure(tmp_path):
     write_run(tmp_path, "only", 9.0, 9.0, dataset="digits")
     assert figures.errors_by_labels(read(tmp_path)) is None

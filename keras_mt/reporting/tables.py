@@ -93,20 +93,38 @@ def by_labels(runs: list[Run]) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _by_labels(runs):
-    numbers = sorted({str(run.flags["num_labels"]) for run in runs}, key=lambda text: (len(text), text))
-    rows = {}
+    numbers = dict.fromkeys(str(run.flags["num_labels"]) for run in runs)  # In the order of `read_runs`.
+    lines = {}  # row -> number of labels -> seeds -> error
     for method, name in METHODS.items():
         settings = {}
         for run in runs:
             if run.flags["method"] == method:
                 rest = tuple(part for part in run.setting() if part[0] != "num_labels")
-                settings.setdefault(rest, {}).setdefault(str(run.flags["num_labels"]), []).append(run.error())
-        for number, cells in enumerate(settings.values()):
-            label = name + (f", variant {number + 1}" if number else "")
-            rows[label] = {
-                f"{labels} labels": mean_and_deviation(cells[labels]) if labels in cells else "" for labels in numbers
-            }
-    return pd.DataFrame.from_dict(rows, orient="index")
+                cells = settings.setdefault(rest, {}).setdefault(str(run.flags["num_labels"]), {})
+                cells[tuple(run.flags[seed] for seed in SEEDS)] = run.error()
+        for number, line in enumerate(settings.values()):
+            lines[name + (f", variant {number + 1}" if number else "")] = line
+    rows = {
+        row: {labels: mean_and_deviation(list(line[labels].values())) for labels in numbers if labels in line}
+        for row, line in lines.items()
+    }
+    teacher = METHODS["mean_teacher"]
+    if f"{teacher}, variant 2" not in lines:
+        for row, line in lines.items():
+            if row != teacher and teacher in lines:
+                paired = {labels: _paired(line.get(labels, {}), lines[teacher].get(labels, {})) for labels in numbers}
+                rows[f"{row} − {teacher}, paired by seed"] = paired
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(numbers)).fillna("")
+    return table.rename(columns=lambda labels: f"{labels} labels")
+
+
+def _paired(errors, of_teacher):
+    """The mean difference over the seeds that both have, and on how many of them the teacher is better."""
+    differences = [errors[seeds] - of_teacher[seeds] for seeds in errors if seeds in of_teacher]
+    if not differences:
+        return ""
+    better = sum(difference > 0 for difference in differences)
+    return f"{mean_and_deviation(differences)}, {better} above 0"
 
 
 def all_settings(runs: list[Run]) -> pd.DataFrame:
