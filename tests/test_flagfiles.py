@@ -166,7 +166,8 @@ RUNS = {
     "results_digits_ablations": (7 + 5 + 4 + 2 + 1) * 3,
     "results_mnist_tuning": 3 * 4,
     "results_mnist": 3 * 3 * 3,
-    "results_cifar10_tuning": 2 * 3,
+    "results_cifar10_tuning": 2 * 6,
+    "results_cifar10": 3 * 2,
 }
 
 
