@@ -38,7 +38,14 @@ def test_the_readme_claims_what_the_results_say():
             assert f"| {method} | {' | '.join(of_dataset)} |" in results
 
 
+def _adds_in_another_order():
+    """Whether this is another kind of CPU than that of the runs on digits: x86 with AVX2 and no AVX-512."""
+    cpu = Path("/proc/cpuinfo")
+    return not cpu.exists() or "avx2" not in (flags := cpu.read_text().split()) or "avx512f" in flags
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(_adds_in_another_order(), reason="the rows are of a CPU with AVX2 and no AVX-512")
 @pytest.mark.parametrize("method", ["mean_teacher", "pi", "temporal_ensembling", "supervised"])
 def test_a_row_runs_again_from_its_flagfile_to_the_same_error(method, tmp_path):
     folder = next(

@@ -50,7 +50,7 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Returns what machines that have the same data agree on."""
-        return f"{self.num_examples} examples, {label_split.fingerprint(self.labels, self.labeled)}"
+        return label_split.fingerprint(self.labels, self.labeled)
 
     @property
     def num_views(self) -> int:

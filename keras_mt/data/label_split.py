@@ -55,9 +55,14 @@ def choose_labeled(
     return np.sort(np.concatenate(chosen))
 
 
-def fingerprint(*arrays: np.ndarray) -> str:
-    """Returns a checksum of labels and indices: the same where the same examples have the same labels."""
+def fingerprint(labels: np.ndarray, labeled: np.ndarray) -> str:
+    """Returns what machines that have the same training data agree on: how many examples, and a checksum.
+
+    Args:
+        labels: Classes of the training examples.
+        labeled: Indices of the labeled ones.
+    """
     checksum = 0
-    for array in arrays:
+    for array in (labels, labeled):
         checksum = zlib.crc32(np.ascontiguousarray(array, "int64").tobytes(), checksum)
-    return f"{checksum:08x}"
+    return f"{len(labels)} examples, {checksum:08x}"

@@ -53,7 +53,7 @@ class StreamedDataset:
 
     def fingerprint(self) -> str:
         """As `Dataset.fingerprint`."""
-        return f"{self.num_examples} examples, {label_split.fingerprint(self.labels, self.labeled)}"
+        return label_split.fingerprint(self.labels, self.labeled)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
