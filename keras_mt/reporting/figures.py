@@ -34,7 +34,7 @@ def training_curves(runs: list[Run]):
     across = min(_CURVES_ACROSS, len(settings))
     down = -(-len(settings) // across)
     figure = Figure(figsize=(max(7.0, 4.2 * across), 6.4 * down), layout="constrained")
-    axes = figure.subplots(2 * down, across, squeeze=False, sharey="row")
+    axes = figure.subplots(2 * down, across, squeeze=False)
     for number, (title, methods) in enumerate(settings.items()):
         above, column = 2 * (number // across), number % across
         for row, (quantity, label) in enumerate(_QUANTITIES):

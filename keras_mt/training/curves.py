@@ -7,11 +7,12 @@ COLORS = {"student": "#E69F00", "teacher": "#0072B2"}
 
 
 def label_axes(axis, label: str) -> None:
-    """Gives a plot over optimizer steps its labels and a logarithmic vertical axis that can be read."""
+    """Gives a plot over optimizer steps, drawn already, its labels and a logarithmic vertical axis that can be read."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axis.set(yscale="log", xlabel="optimizer step", ylabel=label)
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    lowest, highest = axis.get_ylim()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest > 10 * lowest else range(1, 10)))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.3)
