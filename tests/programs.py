@@ -64,10 +64,24 @@ def start_workers(count, folder, *flags, own=()):
     ports, own = free_ports(count), own or [()] * count
     return [
         start_program(
-            "train", *flags, *own[index], f"--run_dir={folder / f'worker-{index}'}", TF_CONFIG=tf_config(ports, index)
+            "train",
+            *flags,
+            *own[index],
+            f"--run_dir={folder / f'worker-{index}'}",
+            TF_CONFIG=tf_config(ports, index),
+            PYTHONFAULTHANDLER="1",  # A crash inside of TensorFlow tells where.
         )
         for index in range(count)
     ]
+
+
+def succeed(processes):
+    """Waits for workers and asserts that all of them ended well."""
+    errors = finish_workers(processes)
+    statuses = [process.returncode for process in processes]
+    # Not the first one's words alone: a worker that crashed makes the others fail.
+    told = "\n".join(f"worker {index}: {text[-3000:]}" for index, text in enumerate(errors))
+    assert statuses == [0] * len(processes), f"{statuses}\n{told}"
 
 
 def finish_workers(processes):

@@ -110,6 +110,7 @@ PAPER = {
 SMALL = (
     "digits_50", "digits_50_supervised", "mnist_100_small", "digits_50_small", "digits_50_supervised_small",
     "mnist_100_short", "mnist_100_supervised_short", "cifar10_1000_short", "cifar10_1000_supervised_short",
+    "cifar10_4000_small", "cifar10_4000_supervised_small",
 )  # fmt: skip
 
 
@@ -164,10 +165,12 @@ RUNS = {
     "results_digits_tuning2": 4 * 4 * 2,
     "results_digits": 4 * 5 * 5,
     "results_digits_ablations": (7 + 5 + 4 + 2 + 1) * 3,
-    "results_mnist_tuning": 3 * 4,
-    "results_mnist": 3 * 3 * 3,
+    "results_mnist_tuning": 4 * 4,
+    "results_mnist": 4 * 3 * 3,
     "results_cifar10_tuning": 2 * 6,
     "results_cifar10": 3 * 2,
+    "results_cifar10_4000_tuning": 2 * 3,
+    "results_cifar10_4000": 3 * 2,
 }
 
 

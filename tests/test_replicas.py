@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from filelock import FileLock
-from programs import ROOT, TINY, free_ports, run_program, same_weights, tf_config
+from programs import ROOT, TINY, free_ports, run_program, same_weights, succeed, tf_config
 
 from keras_mt.data.batches import evaluation_rows, training_batches, training_indices
 
@@ -57,10 +57,10 @@ def trained_by_workers(tmp_path_factory):
         processes = []
         for index in range(2):
             environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": tf_config(ports, index)}
+            environment["PYTHONFAULTHANDLER"] = "1"
             command = [sys.executable, str(ROOT / "tests" / "replicas.py"), str(folder / f"{index}.npz"), settings]
             processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-        ends = [process.communicate(timeout=300)[1] for process in processes]
-        assert not any(process.returncode for process in processes), ends[0][-3000:]
+        succeed(processes)
         return [dict(np.load(folder / f"{index}.npz")) for index in range(2)]
 
     return train
@@ -70,8 +70,10 @@ def largest(first, second, prefix):
     return max(np.abs(first[name] - second[name]).max() for name in first if name.startswith(prefix))
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
-@pytest.mark.parametrize("network", ["convnet", "dense"])
+@pytest.mark.parametrize(
+    ("network", "replicas"),
+    [("dense", 2), ("dense", 4), ("convnet", 2), pytest.param("convnet", 4, marks=pytest.mark.slow)],
+)
 def test_replicas_reproduce_the_weights_of_a_single_device(trained, network, replicas):
     one, several = trained(1, network), trained(replicas, network)
     assert largest(one, several, "weight/") < 1e-4
@@ -81,7 +83,7 @@ def test_replicas_reproduce_the_weights_of_a_single_device(trained, network, rep
     assert max(several[name].max() for name in several if name.startswith("drift/")) == 0.0
 
 
-@pytest.mark.parametrize("network", ["convnet", "dense"])
+@pytest.mark.parametrize("network", [pytest.param("convnet", marks=pytest.mark.slow), "dense"])
 def test_statistics_are_equal_on_all_replicas_even_where_each_has_its_own_batch_means(trained, network):
     several = trained(2, network, synchronized=False, noise=True)
     assert max(several[name].max() for name in several if name.startswith("drift/")) == 0.0
