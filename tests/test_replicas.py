@@ -56,8 +56,8 @@ def trained_by_workers(tmp_path_factory):
         settings = json.dumps({"replicas": 2, "network": network, **settings})
         processes = []
         for index in range(2):
-            environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": tf_config(ports, index)}
-            environment["PYTHONFAULTHANDLER"] = "1"
+            cluster = {"TF_CONFIG": tf_config(ports, index), "PYTHONFAULTHANDLER": "1"}
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), **cluster}
             command = [sys.executable, str(ROOT / "tests" / "replicas.py"), str(folder / f"{index}.npz"), settings]
             processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
         succeed(processes)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from programs import run_program
 
+from keras_mt.reporting.published import METHODS
+
 ROOT = Path(__file__).resolve().parents[1]
-METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
 PAGES = {"test": "results", "tuning": "results_tuning", "ablations": "results_ablations"}
 
 
@@ -43,7 +44,7 @@ def test_the_readme_claims_what_the_results_say():
             assert any(f" | {error} |" in row for row in cifar10), error
 
 
-# Rows of which CPU repeat on it: sums are added in another order elsewhere.
+# Rows by the kind of CPU that they are of: another adds in another order, and they do not repeat on it.
 ROWS = {
     "avx2": [("digits", "results/test/results_digits", method) for method in METHODS],
     "avx512f": [
@@ -66,7 +67,7 @@ def _kind_of_cpu():
 )
 def test_a_row_runs_again_from_its_flagfile_to_the_same_error(kind, dataset, runs, method, tmp_path, request):
     if kind != _kind_of_cpu():
-        pytest.skip(f"the row is of a CPU with {kind}, and no newer one")
+        pytest.skip(f"the row is of a CPU whose newest of avx512f and avx2 is {kind}")
     environment = {} if dataset == "digits" else {"TFDS_DATA_DIR": request.getfixturevalue("shared_tfds")}
     folder = next(
         path.parent
