@@ -66,7 +66,26 @@ def test_two_settings_are_never_averaged(tmp_path):
     ((_, table, _),) = tables.published_tables(read(tmp_path))
     here = [cell for label, cell in table["250 labels"].items() if "here" in label]
     assert sorted(here) == ["4.00 (1 run)", "8.00 (1 run)"]
-    assert len(tables.all_settings(read(tmp_path))) == 2
+    rows, _ = tables.all_settings(read(tmp_path))
+    assert len(rows) == 2
+
+
+def test_what_most_settings_share_is_said_once(tmp_path):
+    for name, changed in (
+        ("a", {}),
+        ("b", {"teacher_dropout": 0.0}),
+        ("c", {"max_consistency_weight": 3.0}),
+        ("d", {"max_consistency_weight": 5.0}),
+    ):
+        write_run(tmp_path, name, 9.0, 4.0, **changed)
+    rows, usual = tables.all_settings(read(tmp_path))
+    assert sorted(rows["what differs"]) == [
+        "max_consistency_weight 1",
+        "max_consistency_weight 1, teacher_dropout 0",
+        "max_consistency_weight 3",
+        "max_consistency_weight 5",
+    ]  # Two of four have the weight 1, which is no majority.
+    assert usual == ["svhn_cropped, 250 labels, Mean Teacher, test: where nothing else is said, teacher_dropout 0.5."]
 
 
 def test_the_table_of_imagenet_is_of_top5_errors(tmp_path):
@@ -99,6 +118,14 @@ def test_an_ablation_is_what_differs_in_one_thing(tmp_path):
         "EMA decay": {"0.9": [9.0, 10.0], "0.99": [9.9, 10.9], "0.99 → 0.999": [5.0, 5.0]},
         "dropout, student / teacher": {"0.5": [5.0, 5.0], "0.5 / 0": [7.0, 7.0]},
     }
+
+
+def test_ablations_on_two_data_sets_are_told_apart_by_the_data_only(tmp_path):
+    for dataset, width in (("svhn_cropped", 1.0), ("cifar10", 0.25)):
+        for trust in (0.0, 1.0):
+            write_run(tmp_path, f"{dataset}-{trust}", 9.0, 5.0, dataset=dataset, width=width, consistency_trust=trust)
+    found = ablations.find_ablations(read(tmp_path))
+    assert [ablation.setting for ablation in found] == ["cifar10, 250 labels", "svhn_cropped, 250 labels"]
 
 
 def test_the_report_is_one_page_with_its_figures_and_the_same_bytes_each_time(tmp_path):

@@ -19,6 +19,7 @@ _NAMES = {
     "num_labels": "labels",
 }
 _NO_ABLATION = ("dataset", "num_labels", "num_extra_unlabeled", "phase", "method", "training_steps", "training_epochs")
+_DATA = ("dataset", "num_labels")  # Between two of these everything may differ, which would say nothing.
 _FEWEST_VALUES = 2
 
 
@@ -53,14 +54,15 @@ def find_ablations(runs: list[Run]) -> list[Ablation]:
             families.setdefault(rest, {}).setdefault((order, text), []).append(run.error())
         families = {rest: values for rest, values in families.items() if len(values) >= _FEWEST_VALUES}
         for rest, values in families.items():
+            data = [dict(rest)[part] for part in _DATA]
             others = [dict(other) for other in families if other != rest]
-            setting = ", ".join(
-                f"{_NAMES.get(key, key)} {text}"
-                for key, text in rest
-                if any(other.get(key) != text for other in others)
-            )
+            same = [other for other in others if [other[part] for part in _DATA] == data]
+            setting = [f"{data[0]}, {data[1]} labels"] if len(same) < len(others) else []
+            setting += [
+                f"{_NAMES.get(key, key)} {text}" for key, text in rest if any(other.get(key) != text for other in same)
+            ]
             errors = {text: values[order, text] for order, text in sorted(values)}
-            found.append(Ablation(_NAMES.get(name, name), setting, errors))
+            found.append(Ablation(_NAMES.get(name, name), ", ".join(setting), errors))
     return found
 
 

@@ -90,7 +90,10 @@ def _parts(runs, unfinished, introduction):
         )
         yield "labels", caption, by_labels
     yield "heading", "All settings", 2
-    yield "table", "", tables.all_settings(runs)
+    settings, usual = tables.all_settings(runs)
+    for sentence in usual:
+        yield "text", sentence, None
+    yield "table", "", settings
     of_tables = [run for run in runs if run.rows]
     if of_tables:
         yield "heading", "Training curves", 2

@@ -1,5 +1,7 @@
 """Tables of errors: mean ± standard deviation over seeds, beside what is published."""
 
+from collections import Counter
+
 import pandas as pd
 
 from keras_mt.reporting.ablations import Ablation
@@ -127,22 +129,31 @@ def _paired(errors, of_teacher):
     return f"{mean_and_deviation(differences)}, {better} above 0"
 
 
-def all_settings(runs: list[Run]) -> pd.DataFrame:
-    """Returns a row for each setting: what it is, how many runs, errors of both networks."""
+def all_settings(runs: list[Run]) -> tuple[pd.DataFrame, list[str]]:
+    """Returns a row for each setting (what it is, how many runs, errors of both networks), and what is usual.
+
+    A row names the flags in which settings of the same data, labels, method and phase differ, but for values that more
+    than half of these settings have: those are said once, in a sentence.
+    """
     groups = {}
     for run in runs:
         groups.setdefault(run.setting(), []).append(run)
+    kinds = {}
+    for group in groups.values():
+        kinds.setdefault(_kind(group[0].flags), []).append(group[0].flags)
+    usual = {kind: _usual(alike) for kind, alike in kinds.items()}
     rows = []
     for group in groups.values():
         flags = group[0].flags
-        alike = [other[0].flags for other in groups.values() if _kind(other[0].flags) == _kind(flags)]
-        varying = _varying(alike)
+        kind = _kind(flags)
+        named = {name: _short(flags.get(name)) for name in _varying(kinds[kind])}
+        named = {name: value for name, value in named.items() if usual[kind].get(name) != value}
         rows.append(
             {
                 "data": flags["dataset"],
                 "labels": str(flags["num_labels"]),
                 "method": METHODS[flags["method"]],
-                "what differs": ", ".join(f"{name} {_short(flags.get(name))}" for name in varying) or "nothing",
+                "what differs": _listed(named) or "nothing",
                 "phase": flags["phase"],
                 "steps": f"{group[0].step:,}",
                 "student error, %": mean_and_deviation([run.student["error"] for run in group]),
@@ -150,7 +161,12 @@ def all_settings(runs: list[Run]) -> pd.DataFrame:
                 "flagfile of the first": str(group[0].path / "flags.cfg"),
             }
         )
-    return pd.DataFrame(rows)
+    sentences = [
+        f"{dataset}, {labels} labels, {METHODS[method]}, {phase}: where nothing else is said, {_listed(values)}."
+        for (dataset, labels, method, phase), values in usual.items()
+        if values
+    ]
+    return pd.DataFrame(rows), sentences
 
 
 def ablation_table(ablations: list[Ablation]) -> pd.DataFrame:
@@ -177,6 +193,20 @@ def _varying(alike):
     """Names of the flags in which settings of one kind differ."""
     names = sorted({name for flags in alike for name in flags} - {*SEEDS, "training_steps"})
     return [name for name in names if len({str(flags.get(name)) for flags in alike}) > 1]
+
+
+def _usual(alike):
+    """The values of varying flags that more than half of the settings have."""
+    found = {}
+    for name in _varying(alike):
+        value, count = Counter(_short(flags.get(name)) for flags in alike).most_common(1)[0]
+        if 2 * count > len(alike):
+            found[name] = value
+    return found
+
+
+def _listed(values):
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _short(value):
