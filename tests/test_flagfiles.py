@@ -195,7 +195,7 @@ def swept(name):
 
 
 @pytest.mark.parametrize("name", ["svhn", "cifar10", "svhn_extra", "residual", "wide_resnet"])
-def test_every_published_figure_has_its_runs_of_the_published_length(name):
+def test_every_published_figure_has_its_runs_of_the_published_length_and_batch_size(name):
     from keras_mt.reporting.published import TABLES
 
     places = {}
@@ -203,6 +203,7 @@ def test_every_published_figure_has_its_runs_of_the_published_length(name):
         for table in TABLES:
             place = table.place_of(flags_of_run)
             if place:
+                assert flags_of_run["batch_size"] == table.batch_sizes.get(place[0], 100)
                 places.setdefault(table.title, {}).setdefault(place, set()).add(flags_of_run["seed"])
                 if flags_of_run["training_steps"]:
                     assert flags_of_run["training_steps"] == table.steps[place]

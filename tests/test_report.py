@@ -13,7 +13,7 @@ BASE = {
     "dataset": "svhn_cropped", "num_labels": "250", "num_extra_unlabeled": 0, "architecture": "convnet13",
     "phase": "test", "translate": 2, "flip": False, "method": "mean_teacher", "width": 1.0, "precision": "float32",
     "seed": 0, "data_seed": 0, "ema_decay_during_rampup": 0.99, "ema_decay_after_rampup": 0.999, "student_dropout": 0.5,
-    "teacher_dropout": 0.5, "max_consistency_weight": 1.0,
+    "teacher_dropout": 0.5, "max_consistency_weight": 1.0, "batch_size": 100,
 }  # fmt: skip
 
 
@@ -52,10 +52,11 @@ def test_a_table_holds_mean_deviation_and_number_beside_the_published_figure(tmp
 
 
 def test_a_run_that_is_not_the_papers_is_said_to_be_another_experiment(tmp_path):
-    write_run(tmp_path, "a", 9.0, 5.0, step=2000, width=0.25, precision="bfloat16", data="TFDS svhn, JPEG images")
+    changed = {"width": 0.25, "precision": "bfloat16", "batch_size": 32}
+    write_run(tmp_path, "a", 9.0, 5.0, step=2000, data="TFDS svhn, JPEG images", **changed)
     ((_, table, _),) = tables.published_tables(read(tmp_path))
     (label,) = [label for label in table.index if "here" in label]
-    for part in ("width 0.25", "2,000 steps instead of 180,000", "bfloat16 instead of float32", "JPEG copies"):
+    for part in ("width 0.25", "batches of 32 ", "2,000 steps instead of 180,000", "bfloat16 instead", "JPEG copies"):
         assert part in label
     assert table.loc["Mean Teacher, published", "250 labels"] == "4.35 ± 0.50"
 
@@ -90,6 +91,7 @@ def test_what_most_settings_share_is_said_once(tmp_path):
 
 def test_the_table_of_imagenet_is_of_top5_errors(tmp_path):
     imagenet = {"dataset": "imagenet2012", "num_labels": "128000", "architecture": "resnext152", "step": 345_950}
+    imagenet["batch_size"] = 400
     write_run(tmp_path, "a", 40.0, 30.0, top5=9.0, **imagenet)
     write_run(tmp_path, "b", 40.0, 30.0, seed=1, **imagenet)  # Has none.
     ((_, table, _),) = tables.published_tables(read(tmp_path))

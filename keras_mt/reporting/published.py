@@ -24,6 +24,7 @@ class Table:
         steps: The published length of a run in optimizer steps, by (method, column).
         note: What to know about it.
         error: The name of the error it is of.
+        batch_sizes: The published number of images in a batch, by method; 100 of those that are not in it.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Table:
     steps: dict[tuple[str, str], int]
     note: str = ""
     error: str = "error"
+    batch_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def place_of(self, flags: dict) -> tuple[str, str] | None:
         """Returns `(method, column)` of a run, or None if it is not of this table."""
@@ -74,6 +76,7 @@ def _wide(title, dataset, columns, teacher, pi, supervised):
         },
         {(method, column): 2**20 for method in METHODS for column in (*columns, _ALL)},
         _TORCHSSL,
+        batch_sizes={"supervised": 64, "pi": 128, "temporal_ensembling": 128, "mean_teacher": 128},
     )
 
 
@@ -148,6 +151,7 @@ TABLES = (
         "num_labels",
         {"mean_teacher": {"1000": "10.08 ± 0.41", "4000": "6.28 ± 0.15"}},
         {("mean_teacher", "1000"): 22_732, ("mean_teacher", "4000"): 35_567},
+        batch_sizes={"mean_teacher": 512},
     ),
     Table(
         "ImageNet, ResNeXt-152 32×4d, top-5 validation error (paper, table 4)",
@@ -157,6 +161,7 @@ TABLES = (
         {"mean_teacher": {"128000": "9.11 ± 0.12"}},
         {("mean_teacher", "128000"): 345_950},
         error="top5_error",
+        batch_sizes={"mean_teacher": 400},
     ),
     _wide(
         "CIFAR-10, Wide-ResNet-28-2",

@@ -26,6 +26,9 @@ def differences(run: Run, table: Table, place: tuple[str, str]) -> list[str]:
         found.append(f"width {flags['width']:g} of the published network's")
     if flags.get("blocks"):
         found.append(f"blocks {flags['blocks']}")
+    batch_size = table.batch_sizes.get(place[0], 100)
+    if flags["batch_size"] != batch_size:
+        found.append(f"batches of {flags['batch_size']} images instead of {batch_size}")
     wanted = table.steps.get(place)
     if wanted and run.step != wanted:
         found.append(f"{run.step:,} steps instead of {wanted:,}")
