@@ -1,6 +1,8 @@
 """The results that the documents tell of come from the result files of the repository."""
 
+import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from keras_mt.reporting.published import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"test": "results", "tuning": "results_tuning", "ablations": "results_ablations"}
+TWO_DECIMALS = r"(?<![\d.])\d+\.\d\d(?!\d)"
 
 
 def test_the_documents_regenerate_byte_for_byte(tmp_path):
@@ -23,6 +26,19 @@ def test_the_documents_regenerate_byte_for_byte(tmp_path):
     assert set(written) == {path.name for path in (ROOT / "docs").glob("results*") if path.suffix != ".html"}
     for file, content in written.items():
         assert (ROOT / "docs" / file).read_bytes() == content, file
+
+
+@pytest.mark.parametrize("folder", PAGES)
+def test_the_words_of_a_page_have_figures_that_were_measured(folder):
+    page = (ROOT / "docs" / f"{PAGES[folder]}.md").read_text()
+    measured = {
+        figure for line in page.splitlines() if line.startswith("|") for figure in re.findall(TWO_DECIMALS, line)
+    }
+    for path in (ROOT / "results" / folder).glob("**/evaluations.csv"):
+        *_, last = csv.reader(path.read_text().splitlines())
+        measured |= {f"{float(value):.2f}" for value in last if value}
+    words = (ROOT / "results" / folder / "README.md").read_text()
+    assert set(re.findall(TWO_DECIMALS, words)) <= measured
 
 
 def test_the_readme_claims_what_the_results_say():
