@@ -126,8 +126,14 @@ def test_ablations_on_two_data_sets_are_told_apart_by_the_data_only(tmp_path):
     for dataset, width in (("svhn_cropped", 1.0), ("cifar10", 0.25)):
         for trust in (0.0, 1.0):
             write_run(tmp_path, f"{dataset}-{trust}", 9.0, 5.0, dataset=dataset, width=width, consistency_trust=trust)
-    found = ablations.find_ablations(read(tmp_path))
-    assert [ablation.setting for ablation in found] == ["cifar10, 250 labels", "svhn_cropped, 250 labels"]
+    write_run(tmp_path, "rampup", 9.0, 5.0, dataset="cifar10", width=0.25, consistency_trust=0.0, rampup_steps=9)
+    found = [(ablation.varied, ablation.setting) for ablation in ablations.find_ablations(read(tmp_path))]
+    trust = "trust: MSE (0) to KL (1)"
+    assert found == [
+        (trust, "cifar10, 250 labels"),
+        (trust, "svhn_cropped, 250 labels"),
+        ("ramp-up, steps", "cifar10, 250 labels"),
+    ]
 
 
 def test_the_report_is_one_page_with_its_figures_and_the_same_bytes_each_time(tmp_path):

@@ -17,6 +17,7 @@ _NAMES = {
     "input_noise": "input noise",
     "translate": "translation, pixels",
     "num_labels": "labels",
+    "rampup_steps": "ramp-up, steps",
 }
 _NO_ABLATION = ("dataset", "num_labels", "num_extra_unlabeled", "phase", "method", "training_steps", "training_epochs")
 _DATA = ("dataset", "num_labels")  # Between two of these everything may differ, which would say nothing.
@@ -44,6 +45,7 @@ def find_ablations(runs: list[Run]) -> list[Ablation]:
     Data, labels, method and length are what tables are about, and no ablation.
     """
     readings = [(run, _reading(run.flags)) for run in runs]
+    several = len({tuple(text for text, _ in _data(reading)) for _, reading in readings}) > 1
     names = sorted({name for _, reading in readings for name in reading} - {*_NO_ABLATION, *SEEDS})
     found = []
     for name in names:
@@ -54,16 +56,19 @@ def find_ablations(runs: list[Run]) -> list[Ablation]:
             families.setdefault(rest, {}).setdefault((order, text), []).append(run.error())
         families = {rest: values for rest, values in families.items() if len(values) >= _FEWEST_VALUES}
         for rest, values in families.items():
-            data = [dict(rest)[part] for part in _DATA]
-            others = [dict(other) for other in families if other != rest]
-            same = [other for other in others if [other[part] for part in _DATA] == data]
-            setting = [f"{data[0]}, {data[1]} labels"] if len(same) < len(others) else []
+            data = _data(dict(rest))
+            setting = [f"{data[0]}, {data[1]} labels"] if several else []
+            same = [dict(other) for other in families if other != rest and _data(dict(other)) == data]
             setting += [
                 f"{_NAMES.get(key, key)} {text}" for key, text in rest if any(other.get(key) != text for other in same)
             ]
             errors = {text: values[order, text] for order, text in sorted(values)}
             found.append(Ablation(_NAMES.get(name, name), ", ".join(setting), errors))
     return found
+
+
+def _data(reading):
+    return [reading[part] for part in _DATA]
 
 
 def _reading(flags):
