@@ -165,7 +165,7 @@ RUNS = {
     "results_digits_tuning2": 4 * 4 * 2,
     "results_digits": 4 * 5 * 5,
     "results_digits_ablations": (7 + 5 + 4 + 2 + 1) * 3,
-    "results_cifar10_ablations": (3 + 3 + 4 + 1 + 1 + 1) * 3,
+    "results_cifar10_ablations": (3 + 3 + 4 + 1 + 1 + 2 + 1) * 3,
     "results_mnist_ablations": (3 + 2 + 4 + 1 + 1 + 1) * 3,
     "results_mnist_tuning": 4 * 4,
     "results_mnist": 4 * 3 * 3,
