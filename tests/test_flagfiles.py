@@ -204,7 +204,7 @@ def test_every_published_figure_has_its_runs_of_the_published_length_and_batch_s
         for table in TABLES:
             place = table.place_of(flags_of_run)
             if place:
-                assert flags_of_run["batch_size"] == table.batch_sizes.get(place[0], 100)
+                assert flags_of_run["batch_size"] == table.batch_sizes[place[0]]
                 places.setdefault(table.title, {}).setdefault(place, set()).add(flags_of_run["seed"])
                 if flags_of_run["training_steps"]:
                     assert flags_of_run["training_steps"] == table.steps[place]

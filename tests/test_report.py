@@ -90,10 +90,9 @@ def test_what_most_settings_share_is_said_once(tmp_path):
 
 
 def test_the_table_of_imagenet_is_of_top5_errors(tmp_path):
-    imagenet = {"dataset": "imagenet2012", "num_labels": "128000", "architecture": "resnext152", "step": 345_950}
-    imagenet["batch_size"] = 400
-    write_run(tmp_path, "a", 40.0, 30.0, top5=9.0, **imagenet)
-    write_run(tmp_path, "b", 40.0, 30.0, seed=1, **imagenet)  # Has none.
+    imagenet = {"dataset": "imagenet2012", "num_labels": "128000", "architecture": "resnext152", "batch_size": 400}
+    write_run(tmp_path, "a", 40.0, 30.0, step=345_950, top5=9.0, **imagenet)
+    write_run(tmp_path, "b", 40.0, 30.0, step=345_950, seed=1, **imagenet)  # Has none.
     ((_, table, _),) = tables.published_tables(read(tmp_path))
     assert table.loc["Mean Teacher, here", "10 % of the labels"] == "9.00 (1 run)"
 

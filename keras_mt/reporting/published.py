@@ -24,7 +24,7 @@ class Table:
         steps: The published length of a run in optimizer steps, by (method, column).
         note: What to know about it.
         error: The name of the error it is of.
-        batch_sizes: The published number of images in a batch, by method; 100 of those that are not in it.
+        batch_sizes: The published number of images in a batch, by method.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Table:
     steps: dict[tuple[str, str], int]
     note: str = ""
     error: str = "error"
-    batch_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    batch_sizes: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(METHODS, 100))
 
     def place_of(self, flags: dict) -> tuple[str, str] | None:
         """Returns `(method, column)` of a run, or None if it is not of this table."""
@@ -76,7 +76,7 @@ def _wide(title, dataset, columns, teacher, pi, supervised):
         },
         {(method, column): 2**20 for method in METHODS for column in (*columns, _ALL)},
         _TORCHSSL,
-        batch_sizes={"supervised": 64, "pi": 128, "temporal_ensembling": 128, "mean_teacher": 128},
+        batch_sizes={"supervised": 64, "pi": 128, "mean_teacher": 128},
     )
 
 

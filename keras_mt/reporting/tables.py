@@ -26,7 +26,7 @@ def differences(run: Run, table: Table, place: tuple[str, str]) -> list[str]:
         found.append(f"width {flags['width']:g} of the published network's")
     if flags.get("blocks"):
         found.append(f"blocks {flags['blocks']}")
-    batch_size = table.batch_sizes.get(place[0], 100)
+    batch_size = table.batch_sizes[place[0]]
     if flags["batch_size"] != batch_size:
         found.append(f"batches of {flags['batch_size']} images instead of {batch_size}")
     wanted = table.steps.get(place)
@@ -144,12 +144,13 @@ def all_settings(runs: list[Run]) -> tuple[pd.DataFrame, list[str]]:
     kinds = {}
     for group in groups.values():
         kinds.setdefault(_kind(group[0].flags), []).append(group[0].flags)
-    usual = {kind: _usual(alike) for kind, alike in kinds.items()}
+    varying = {kind: _varying(alike) for kind, alike in kinds.items()}
+    usual = {kind: _usual(alike, varying[kind]) for kind, alike in kinds.items()}
     rows = []
     for group in groups.values():
         flags = group[0].flags
         kind = _kind(flags)
-        named = {name: _short(flags.get(name)) for name in _varying(kinds[kind])}
+        named = {name: _short(flags.get(name)) for name in varying[kind]}
         named = {name: value for name, value in named.items() if usual[kind].get(name) != value}
         rows.append(
             {
@@ -198,10 +199,10 @@ def _varying(alike):
     return [name for name in names if len({str(flags.get(name)) for flags in alike}) > 1]
 
 
-def _usual(alike):
+def _usual(alike, varying):
     """The values of varying flags that more than half of the settings have."""
     found = {}
-    for name in _varying(alike):
+    for name in varying:
         value, count = Counter(_short(flags.get(name)) for flags in alike).most_common(1)[0]
         if 2 * count > len(alike):
             found[name] = value
