@@ -1,11 +1,11 @@
 """A consistency weight from what is known before training: number of classes, cost, and how much is labeled."""
 
-from keras_mt import costs
+from keras_mt import losses
 
 # A weight further off the automatic one than this is warned of.
 ORDER_OF_MAGNITUDE = 10.0
 _OF_KL = 10.0
-_MEANS_OVER_CLASSES = (costs.MSEConsistency, costs.TrustConsistency)
+_MEANS_OVER_CLASSES = (losses.MSEConsistency, losses.TrustConsistency)
 
 
 def automatic_weight(model, labeled_share: float) -> float:
@@ -27,14 +27,14 @@ def automatic_weight(model, labeled_share: float) -> float:
     share = labeled_share if model.averaged_over == "batch" else 1.0
     if isinstance(model.consistency, _MEANS_OVER_CLASSES) and model.num_outputs():
         return model.num_outputs() ** 2 * share
-    if isinstance(model.consistency, (costs.KLConsistency, costs.SigmoidKLConsistency)):
+    if isinstance(model.consistency, (losses.KLConsistency, losses.SigmoidKLConsistency)):
         return _OF_KL * share
-    if isinstance(model.consistency, costs.SigmoidMSEConsistency):
+    if isinstance(model.consistency, losses.SigmoidMSEConsistency):
         return 4.0 * share
-    if isinstance(model.consistency, costs.OutputMSEConsistency):
+    if isinstance(model.consistency, losses.OutputMSEConsistency):
         return share
     raise ValueError(
-        'Argument `consistency_weight="auto"` needs a consistency cost of `keras_mt.costs` and a number of classes. '
+        'Argument `consistency_weight="auto"` needs a consistency cost of `keras_mt.losses` and a number of classes. '
         f"Received: a model with consistency={model.consistency}"
     )
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from keras_mt.training import program, saved_networks
-from keras_mt.training.program import RunError, UsageError
-from keras_mt.training.run_directory import RunDirectory, write_atomically
-from keras_mt.training.saved_networks import NETWORKS
+from keras_mt.experiments.running import program, saved_networks
+from keras_mt.experiments.running.program import RunError, UsageError
+from keras_mt.experiments.running.run_directory import RunDirectory, write_atomically
+from keras_mt.experiments.running.saved_networks import NETWORKS
 
 FLAGS = flags.FLAGS
 FORMATS = {"saved_model": None, "onnx": "model.onnx", "litert": "model.tflite"}
@@ -44,16 +44,16 @@ def main() -> None:
     if path.exists():
         raise UsageError(f"{path} is there already; name another --output or --model_version")
     if FLAGS.format == "saved_model":
-        from keras_mt.exporting.saved_model import export_saved_model
+        from keras_mt.experiments.exporting.saved_model import export_saved_model
 
         shape = (_WARM_UP_REQUESTS, *saved.network.inputs[0].shape[1:])
         export_saved_model(saved.network, path, saved.class_names, warm_up=np.zeros(shape, "uint8"))
     else:
-        from keras_mt.exporting import other_formats
+        from keras_mt.experiments.exporting import other_formats
 
         export = other_formats.export_onnx if FLAGS.format == "onnx" else other_formats.export_litert
         export(saved.network, path, saved.class_names)
-    from keras_mt.exporting.model_card import model_card
+    from keras_mt.experiments.exporting.model_card import model_card
 
     write_atomically(folder / "MODEL_CARD.md", model_card(run, saved, name))
     print(f"{saved.which} of step {saved.step} as {FLAGS.format}: {path}, and its MODEL_CARD.md")

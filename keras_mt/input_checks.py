@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_mt.costs.classification import UNLABELED
+from keras_mt.losses.classification import UNLABELED
 
 
 def check_examples(x, y, num_classes: int, rank: int = 2) -> None:

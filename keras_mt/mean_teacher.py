@@ -4,11 +4,12 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_mt import costs, metrics, schedules, twin
-from keras_mt.augmentation import STUDENT_VIEW, TEACHER_VIEW, Augmentation
+from keras_mt import losses, metrics, schedules
+from keras_mt import teacher as twin
 from keras_mt.passes import JointPasses, SeparatePasses
-from keras_mt.prediction_ensemble import PredictionEnsemble, split_visit
 from keras_mt.tasks import TASKS
+from keras_mt.temporal_ensembling import PredictionEnsemble, split_visit
+from keras_mt.views import STUDENT_VIEW, TEACHER_VIEW, Augmentation
 from keras_mt.wrapper import StudentAndTeacher
 
 METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
@@ -41,7 +42,7 @@ class MeanTeacher(StudentAndTeacher):
             predictions for the example; `fit` then takes `(x, index of each example)` as its `x`); or
             `"supervised"` (no consistency cost). The average of the weights is kept for all four.
         consistency: `"mse"`, `"kl"` (not for regression), a trust in [0, 1] (multiclass; see
-            `costs.TrustConsistency`) or a `keras.losses.Loss` of the target's and the student's logits.
+            `losses.TrustConsistency`) or a `keras.losses.Loss` of the target's and the student's logits.
         consistency_on_labeled: Whether labeled examples take part in the consistency cost.
         averaged_over: `"batch"`: both costs are divided by the whole batch, whoever takes part in them, as published;
             or `"participants"`: each by the number of examples that take part in it.
@@ -55,7 +56,7 @@ class MeanTeacher(StudentAndTeacher):
             structures of them. `evaluate` and `predict` take plain examples.
         top5: Whether `evaluate` also tells the errors among the first five classes.
         logit_distance_weight: Weight of the squared distance between two heads.
-        logit_distance: The Keras loss that measures it, by default `costs.LogitDistance()`.
+        logit_distance: The Keras loss that measures it, by default `losses.LogitDistance()`.
         teacher_statistics: The teacher's running statistics (batch normalization) are its `"own"`, from its own
             passes as published; the `"ema"` of the student's; or a `"copy"` of them. For methods without a
             teacher's pass `"own"` means `"ema"`.
@@ -101,7 +102,7 @@ class MeanTeacher(StudentAndTeacher):
         _check("task", task, tuple(TASKS))
         _check("method", method, METHODS)
         _check("teacher_statistics", teacher_statistics, twin.TEACHER_STATISTICS)
-        _check("averaged_over", averaged_over, tuple(costs.REDUCTIONS))
+        _check("averaged_over", averaged_over, tuple(losses.REDUCTIONS))
         if separate_passes is not None and separate_passes < 1:
             raise ValueError(
                 f"Argument `separate_passes` must be positive. Received: separate_passes={separate_passes}"
@@ -126,7 +127,7 @@ class MeanTeacher(StudentAndTeacher):
         self.shape_of_outputs = twin.shape_of_outputs(student)
         self.rank = len(self.shape_of_outputs)
         self.method = method
-        self.consistency = TASKS[task].consistency(consistency, costs.REDUCTIONS[averaged_over])
+        self.consistency = TASKS[task].consistency(consistency, losses.REDUCTIONS[averaged_over])
         self.consistency_on_labeled = consistency_on_labeled
         self.averaged_over = averaged_over
         self.separate_passes = separate_passes
@@ -135,7 +136,7 @@ class MeanTeacher(StudentAndTeacher):
         self.two_views = two_views
         self.top5 = top5
         self.logit_distance_weight = logit_distance_weight
-        self.logit_distance = logit_distance or costs.LogitDistance()
+        self.logit_distance = logit_distance or losses.LogitDistance()
         self.teacher_statistics = teacher_statistics
         self.from_logits = from_logits
         self.seed = seed
@@ -159,7 +160,7 @@ class MeanTeacher(StudentAndTeacher):
 
     def reduction(self) -> str:
         """Returns what costs are divided by, in Keras' words."""
-        return costs.REDUCTIONS[self.averaged_over]
+        return losses.REDUCTIONS[self.averaged_over]
 
     # The method ------------------------------------------------------------------------------------------------
 
@@ -240,7 +241,7 @@ class MeanTeacher(StudentAndTeacher):
             self._update_mean("loss" if name == "teacher" else "student_loss", loss, labeled)
             self._trackers[f"{name}_error"].update_state(self._errors(labels, logits), labeled)
             if self.top5:
-                errors = costs.classification_errors(labels, logits, among=5)
+                errors = losses.classification_errors(labels, logits, among=5)
                 self._trackers[f"{name}_top5_error"].update_state(errors, labeled)
         return self.logs_of_replica(self.compute_metrics(x, labels, logits, self._of_examples(label_weight)))
 
@@ -250,7 +251,7 @@ class MeanTeacher(StudentAndTeacher):
         task = TASKS[self.task]
         if task.each_output and len(y.shape) < self.rank:
             y = ops.expand_dims(y, -1)
-        labels, labeled = task.hide(y, self.rank)
+        labels, labeled = task.mask(y, self.rank)
         if sample_weight is None:
             return x, labels, labeled, labeled
         sample_weight = ops.cast(sample_weight, "float32")

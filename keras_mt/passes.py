@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from keras_mt import twin
-from keras_mt.noise import noise_variables, set_noise
+from keras_mt import teacher as twin
+from keras_mt.views import noise_variables, set_noise
 
 
 class JointPasses:

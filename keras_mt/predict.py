@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from keras_mt.data.image_folder import SUFFIXES
-from keras_mt.training import program, saved_networks
-from keras_mt.training.program import RunError, UsageError
-from keras_mt.training.run_directory import RunDirectory
-from keras_mt.training.saved_networks import NETWORKS
+from keras_mt.experiments.datasets.image_folder import SUFFIXES
+from keras_mt.experiments.running import program, saved_networks
+from keras_mt.experiments.running.program import RunError, UsageError
+from keras_mt.experiments.running.run_directory import RunDirectory
+from keras_mt.experiments.running.saved_networks import NETWORKS
 
 FLAGS = flags.FLAGS
 _BATCH = 64
@@ -48,7 +48,7 @@ def main() -> None:
             each = [f"{p:.4f}" for p in row] if FLAGS.all_probabilities else []
             writer.writerow([path, saved.class_names[best], f"{row[best]:.4f}", *each])
     if FLAGS.contact_sheet:
-        from keras_mt.reporting.contact_sheet import draw_contact_sheet
+        from keras_mt.experiments.reporting.contact_sheet import draw_contact_sheet
 
         draw_contact_sheet(
             Path(FLAGS.contact_sheet), paths, np.concatenate(everything), saved.class_names, FLAGS.pictures
@@ -76,8 +76,8 @@ def _pictures(arguments):
 def _probabilities(network, paths):
     import tensorflow as tf
 
-    from keras_mt.exporting.serving import fitted_image
-    from keras_mt.twin import heads
+    from keras_mt.experiments.exporting.serving import fitted_image
+    from keras_mt.teacher import heads
 
     shape, images = tuple(network.inputs[0].shape[1:]), []
     for path in paths:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_mt.training import program
-from keras_mt.training.program import RunError, UsageError
+from keras_mt.experiments.running import program
+from keras_mt.experiments.running.program import RunError, UsageError
 
 FLAGS = flags.FLAGS
 
@@ -24,7 +24,7 @@ def define() -> None:
 
 
 def main() -> None:
-    from keras_mt.reporting import page, runs
+    from keras_mt.experiments.reporting import page, runs
 
     if not FLAGS.runs:
         raise UsageError("--runs is missing; name a folder of runs")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_mt.training import checks, program, settings
-from keras_mt.training.program import RunError, UsageError
-from keras_mt.training.run_directory import RunDirectory
-from keras_mt.training.settings import FLAGS
-from keras_mt.training.sweeps import PlannedRun, read_sweep
+from keras_mt.experiments.running import checks, program, settings
+from keras_mt.experiments.running.program import RunError, UsageError
+from keras_mt.experiments.running.run_directory import RunDirectory
+from keras_mt.experiments.running.settings import FLAGS
+from keras_mt.experiments.running.sweeps import PlannedRun, read_sweep
 
 
 def define() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from keras_mt import costs
+from keras_mt import losses
 
 
 def _logits_of_softmax(outputs):
@@ -31,15 +31,15 @@ class Task:
     """One meaning of outputs.
 
     Attributes:
-        hide: From labels to labels with nothing hidden, and the mask of what had one.
+        mask: From labels to labels with nothing hidden, and the mask of what had one.
         errors: From labels and logits to the error of each.
         cost: From `from_logits` and a reduction to the Keras loss of labels.
         logits: From outputs that are probabilities to logits.
         each_output: Whether each output has a label, a mask and a cost of its own.
-        consistencies: Named consistency costs of its own, by their names; none for those of `costs.get_consistency`.
+        consistencies: Named consistency costs of its own, by their names; none for those of `losses.get_consistency`.
     """
 
-    hide: Callable
+    mask: Callable
     errors: Callable
     cost: Callable[[bool, str], keras.losses.Loss]
     logits: Callable
@@ -53,7 +53,7 @@ class Task:
             ValueError: If this task has none of that name.
         """
         if not self.consistencies or isinstance(identifier, (keras.losses.Loss, dict)):
-            return costs.get_consistency(identifier, reduction)
+            return losses.get_consistency(identifier, reduction)
         if identifier not in self.consistencies:
             raise ValueError(
                 f"Argument `consistency` must be one of {tuple(self.consistencies)} or a `keras.losses.Loss` for this "
@@ -64,27 +64,27 @@ class Task:
 
 TASKS = {
     "multiclass": Task(
-        hide=costs.hide_unlabeled,
-        errors=costs.classification_errors,
-        cost=costs.ClassificationCost,
+        mask=losses.mask_unlabeled,
+        errors=losses.classification_errors,
+        cost=losses.ClassificationCost,
         logits=_logits_of_softmax,
         each_output=False,
         consistencies={},
     ),
     "multilabel": Task(
-        hide=costs.hide_unknown,
+        mask=losses.mask_unknown,
         errors=_wrong_labels,
-        cost=costs.MultiLabelCost,
+        cost=losses.MultiLabelCost,
         logits=_logits_of_sigmoid,
         each_output=True,
-        consistencies={"mse": costs.SigmoidMSEConsistency, "kl": costs.SigmoidKLConsistency},
+        consistencies={"mse": losses.SigmoidMSEConsistency, "kl": losses.SigmoidKLConsistency},
     ),
     "regression": Task(
-        hide=costs.hide_missing,
+        mask=losses.mask_missing,
         errors=_absolute_errors,
-        cost=lambda from_logits, reduction: costs.RegressionCost(reduction),
+        cost=lambda from_logits, reduction: losses.RegressionCost(reduction),
         logits=lambda outputs: outputs,
         each_output=True,
-        consistencies={"mse": costs.OutputMSEConsistency},
+        consistencies={"mse": losses.OutputMSEConsistency},
     ),
 }

@@ -9,16 +9,25 @@ import keras
 import tensorflow as tf
 
 import keras_mt
-from keras_mt.exporting.saved_model import export_saved_model
-from keras_mt.replicas import distributed
-from keras_mt.training import checks, curves, experiment, lengths, program, saved_networks, settings, strategy
-from keras_mt.training.evaluation_log import EvaluationLog
-from keras_mt.training.program import RunError
-from keras_mt.training.progress import ProgressBar
-from keras_mt.training.run_directory import RunDirectory
-from keras_mt.training.safeguards import Interruption, LossWatch
-from keras_mt.training.settings import FLAGS
-from keras_mt.training.workers import Workers
+from keras_mt.distribution import distributed
+from keras_mt.experiments.exporting.saved_model import export_saved_model
+from keras_mt.experiments.running import (
+    checks,
+    curves,
+    experiment,
+    lengths,
+    program,
+    saved_networks,
+    settings,
+    strategy,
+)
+from keras_mt.experiments.running.evaluation_log import EvaluationLog
+from keras_mt.experiments.running.program import RunError
+from keras_mt.experiments.running.progress import ProgressBar
+from keras_mt.experiments.running.run_directory import RunDirectory
+from keras_mt.experiments.running.safeguards import Interruption, LossWatch
+from keras_mt.experiments.running.settings import FLAGS
+from keras_mt.experiments.running.workers import Workers
 
 
 def main() -> None:

@@ -6,12 +6,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_mt import costs, input_checks, schedules, twin
-from keras_mt.replicas import ReplicatedModel
+from keras_mt import input_checks, losses, schedules
+from keras_mt import teacher as twin
+from keras_mt.distribution import ReplicatedModel
 from keras_mt.student_variables import StudentVariables
 from keras_mt.tasks import TASKS
 
-OWN_COSTS = (costs.ClassificationCost, costs.MultiLabelCost, costs.RegressionCost)
+OWN_COSTS = (losses.ClassificationCost, losses.MultiLabelCost, losses.RegressionCost)
 
 
 class StudentAndTeacher(ReplicatedModel, StudentVariables, keras.Model):
@@ -66,7 +67,7 @@ class StudentAndTeacher(ReplicatedModel, StudentVariables, keras.Model):
         """
         x, _ = self._fitted
         if isinstance(x, tf.data.Dataset):
-            masks = [np.ravel(TASKS[self.task].hide(batch[1], self.rank)[1]) for batch in x.take(10)]
+            masks = [np.ravel(TASKS[self.task].mask(batch[1], self.rank)[1]) for batch in x.take(10)]
             return float(np.mean(np.concatenate(masks)))
         return self.labeled_share_of_arrays()
 
@@ -75,7 +76,7 @@ class StudentAndTeacher(ReplicatedModel, StudentVariables, keras.Model):
         _, y = self._fitted
         if not isinstance(y, np.ndarray):
             return None
-        return float(np.mean(TASKS[self.task].hide(tf.convert_to_tensor(y), self.rank)[1]))
+        return float(np.mean(TASKS[self.task].mask(tf.convert_to_tensor(y), self.rank)[1]))
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -7,9 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
-from programs import TINY, finished_run
-
-import keras_mt
+from support.programs import TINY, finished_run
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -51,21 +49,3 @@ def batch():
     images = random.normal(size=(32, 12, 12, 1)).astype("float32")
     labels = random.integers(0, 4, 32)
     return images, np.where(np.arange(32) < 8, labels, -1)
-
-
-def small_convnet(**kwargs):
-    """The paper's network at a sixteenth of its width, on 12×12 images of 4 classes."""
-    return keras_mt.architectures.convnet13((12, 12, 1), 4, width=1 / 16, **kwargs)
-
-
-def quiet_convnet(**kwargs):
-    """The same without any noise."""
-    return small_convnet(dropout=0.0, input_noise=0.0, translate=0, **kwargs)
-
-
-def values(variables):
-    return [variable.numpy() for variable in variables]
-
-
-def largest_difference(first, second):
-    return max(np.abs(a - b).max() for a, b in zip(first, second, strict=True))

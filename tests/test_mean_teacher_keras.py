@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import small_convnet, values
+from support.networks import small_convnet, values
 
 import keras_mt
 

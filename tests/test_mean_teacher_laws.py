@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import largest_difference, quiet_convnet, small_convnet, values
+from support.networks import largest_difference, quiet_convnet, small_convnet, values
 
 import keras_mt
-from keras_mt.noise import noise_variables, set_noise
+from keras_mt.views import noise_variables, set_noise
 
 
 def train(model, images, labels, steps=1, weight=10.0, decay=0.9, **callback):
@@ -285,7 +285,7 @@ def test_float16_is_trained_with_loss_scaling_and_skipped_steps_leave_the_teache
 
 
 def test_the_exported_network_is_the_teacher(batch, tmp_path):
-    from keras_mt.exporting.saved_model import export_saved_model
+    from keras_mt.experiments.exporting.saved_model import export_saved_model
 
     images, labels = batch
     model = compiled(small_convnet(), keras.optimizers.SGD(0.5))

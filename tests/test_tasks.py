@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_mt
-from keras_mt import costs
+from keras_mt import losses
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.normal(size=(6, 8, 8, 1)).astype("float32")
@@ -92,7 +92,7 @@ def test_what_is_hidden_has_no_cost_of_labels(case):
     _, history = fitted(case, method="supervised", epochs=1)
     keras.utils.set_random_seed(2)
     model = keras_mt.MeanTeacher(build(), task=task)
-    keras_mt.noise.set_noise(keras_mt.noise.noise_variables(model.student), 0, tf.constant(0), 0)
+    keras_mt.views.set_noise(keras_mt.views.noise_variables(model.student), 0, tf.constant(0), 0)
     outputs = model.student(x, training=True).numpy()
     if task == "multiclass":
         logs = tf.nn.log_softmax(outputs).numpy()
@@ -166,8 +166,8 @@ def test_one_hot_maps_of_pixels_are_what_class_maps_are():
 def test_sigmoid_consistency_is_softmax_consistency_of_two_classes():
     first, second = (tf.constant(RANDOM.normal(size=(7, 1)).astype("float32")) for _ in range(2))
     both = [tf.concat([logit, tf.zeros_like(logit)], axis=1) for logit in (first, second)]
-    np.testing.assert_allclose(costs.SigmoidMSEConsistency()(first, second), costs.MSEConsistency()(*both), rtol=1e-5)
-    np.testing.assert_allclose(costs.SigmoidKLConsistency()(first, second), costs.KLConsistency()(*both), rtol=1e-5)
+    np.testing.assert_allclose(losses.SigmoidMSEConsistency()(first, second), losses.MSEConsistency()(*both), rtol=1e-5)
+    np.testing.assert_allclose(losses.SigmoidKLConsistency()(first, second), losses.KLConsistency()(*both), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

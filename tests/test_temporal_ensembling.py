@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import quiet_convnet, small_convnet, values
-from programs import TINY, run_program, same_weights
+from support.networks import quiet_convnet, small_convnet, values
+from support.programs import TINY, run_program, same_weights
 
 import keras_mt
 from keras_mt.data import training_batches
-from keras_mt.prediction_ensemble import PredictionEnsemble
+from keras_mt.temporal_ensembling import PredictionEnsemble
 
 EVERYONE = tf.ones(2, "bool")
 

@@ -50,8 +50,8 @@ def print_table(runs: Path) -> None:
 def draw(runs: Path) -> Path:
     from matplotlib.figure import Figure
 
-    from keras_mt.training.curves import label_axes
-    from keras_mt.training.evaluation_log import read_rows
+    from keras_mt.experiments.running.curves import label_axes
+    from keras_mt.experiments.running.evaluation_log import read_rows
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)

@@ -59,7 +59,7 @@ def train(method: str, points: np.ndarray, labels: np.ndarray) -> keras.Model:
     )
     model = keras_mt.MeanTeacher(student, method=method, num_examples=len(points))
     # The classification cost as a mean over the two labeled points, not over the whole batch.
-    loss = keras_mt.costs.ClassificationCost(reduction="mean_with_sample_weight")
+    loss = keras_mt.losses.ClassificationCost(reduction="mean_with_sample_weight")
     model.compile(keras.optimizers.Adam(0.01), loss=loss)
     weight = 0.0 if method == "supervised" else 30.0
     callback = keras_mt.MeanTeacherCallback(weight, rampup_steps=STEPS // 5, ema_decay=0.95, verbose=False)

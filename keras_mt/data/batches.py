@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_mt.data.errors import DataRequestError
 from keras_mt.data.image_memory import shared_tensor, without_copies
+from keras_mt.experiments.errors import DataRequestError
 
 _LABELED_STREAM, _UNLABELED_STREAM = 0, 1
 
@@ -119,7 +119,7 @@ def training_batches(
     """Returns the endless training batches `(images, labels)` from step `first_step` on.
 
     With several replicas (`num_replicas=`) these are the shares of some of them in turn, batch by batch: what
-    `replicas.distributed` asks for.
+    `distribution.distributed` asks for.
 
     Args:
         images: uint8 `[examples, height, width, channels]`; held once, never copied.

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from keras_mt.data.errors import DataRequestError
+from keras_mt.experiments.errors import DataRequestError
 
 
 def hold_out_validation(num_examples: int, num_validation: int, random: np.random.RandomState) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_mt.costs.classification import UNLABELED
+from keras_mt.losses.classification import UNLABELED
 
 
 def two_stream(

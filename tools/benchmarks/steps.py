@@ -12,7 +12,8 @@ import keras_mt
 from benchmarks import pipeline, torch_worker
 from benchmarks.machine import Size
 from benchmarks.timing import ratio
-from keras_mt import schedules, twin
+from keras_mt import schedules
+from keras_mt import teacher as twin
 from keras_mt.architectures import convnet13
 
 _WEIGHT = schedules.RampUpDown(1.0, 40_000)
@@ -111,7 +112,7 @@ def _mean_teacher(size, dtype="float32", jit_compile=False):
 
 def _supervised(size, dtype="float32"):
     model = _network(size, dtype)
-    model.compile(_optimizer(), loss=keras_mt.costs.ClassificationCost(), jit_compile=False)
+    model.compile(_optimizer(), loss=keras_mt.losses.ClassificationCost(), jit_compile=False)
     return model
 
 

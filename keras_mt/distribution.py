@@ -1,0 +1,101 @@
+"""`fit`, `evaluate` and `predict` on several devices and machines, where Keras alone fails or is not exact."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+def several_workers() -> bool:
+    """Whether the strategy in force spans several machines."""
+    strategy = tf.distribute.get_strategy()
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    tasks = strategy.cluster_resolver.cluster_spec().as_dict()
+    return sum(len(tasks.get(kind, ())) for kind in ("chief", "worker")) > 1
+
+
+def distributed(make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Returns what `fit` takes, made by each machine for its own devices: no machine reads the others' share.
+
+    To be called in the scope of the strategy.
+
+    Args:
+        make: Takes `num_replicas` and `replicas`, the numbers of some of them, and returns a data set of their shares
+            of the batches in turn: `batches.training_batches` with the rest of its arguments.
+
+    Example:
+
+    ```python
+    with strategy.scope():
+        batches = keras_mt.distribution.distributed(functools.partial(training_batches, images, labels, labeled, ...))
+    model.fit(batches, steps_per_epoch=1000)
+    ```
+    """
+    strategy = tf.distribute.get_strategy()
+    num_replicas = strategy.num_replicas_in_sync
+    if num_replicas == 1:
+        return make(num_replicas=1, replicas=(0,))
+
+    def of_machine(context):
+        here = num_replicas // context.num_input_pipelines
+        first = here * context.input_pipeline_id
+        return make(num_replicas=num_replicas, replicas=range(first, first + here))
+
+    return strategy.distribute_datasets_from_function(of_machine)
+
+
+class ReplicatedModel:
+    """What a Keras model needs beside its steps to be trained on several replicas.
+
+    Keras fails twice under `MultiWorkerMirroredStrategy` (https://github.com/keras-team/keras/issues/20585): it sums
+    the batches of all replicas only to see their shape, and reduces the logs of a step, which are scalars, over an
+    axis. And everywhere it reports the mean of what the replicas measured as the result of an epoch, which is the mean
+    over all examples only if all replicas got as many. Here the metrics themselves are asked, which sum over replicas.
+    """
+
+    _reported = None
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # A private method, and the version of Keras is pinned: there is no public place to do it.
+        if iterator is not None and self._distribute_strategy is not None:
+            iterator.reset()  # A cached one was read to its end before.
+            for _, _, batches in iterator:
+                data_batch = tf.nest.map_structure(self._of_one_replica, next(batches))
+                break
+        super()._maybe_symbolic_build(data_batch=data_batch)
+
+    def _of_one_replica(self, values):
+        return self.distribute_strategy.experimental_local_results(values)[0]
+
+    def make_train_function(self, force=False):
+        super().make_train_function(force)
+        self.train_function = self._reporting(self.train_function, "training")
+
+    def make_test_function(self, force=False):
+        super().make_test_function(force)
+        self.test_function = self._reporting(self.test_function, "evaluation")
+
+    def _reporting(self, function, what):
+        if isinstance(function, _Reporting):
+            return function
+        return _Reporting(self, function, what)
+
+    def get_metrics_result(self):
+        results = super().get_metrics_result()
+        names = self.names_to_report(self._reported, results) if self._reported else results
+        return {name: results[name] for name in names}
+
+    def logs_of_replica(self, logs: dict) -> dict:
+        """Returns a step's logs in the shape that Keras can reduce."""
+        return tf.nest.map_structure(lambda value: tf.reshape(value, (1,)), logs) if several_workers() else logs
+
+
+class _Reporting:
+    """A compiled function of a model that first says what it is about to measure."""
+
+    def __init__(self, model, function, what):
+        self.model, self.function, self.what = model, function, what
+
+    def __call__(self, iterator):
+        self.model._reported = self.what
+        return self.function(iterator)

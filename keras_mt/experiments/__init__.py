@@ -1,0 +1,1 @@
+"""The laboratory: the programs, and what an experiment is made of."""

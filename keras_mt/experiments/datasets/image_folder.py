@@ -1,0 +1,99 @@
+"""A folder of pictures: a folder for each class, optionally one of unlabeled pictures and one to test on."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from keras_mt.experiments.datasets.byte_ranges import ByteRanges
+from keras_mt.experiments.errors import DataError, DataRequestError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+_UNLABELED = "unlabeled"
+EVALUATION = ("test", "validation", "val")
+
+
+class ImageFolder:
+    """Reads `CLASS/`, or `train/CLASS/`, beside `unlabeled/` and `test/CLASS/` (or `validation/`, `val/`).
+
+    Args:
+        data_dir: The folder.
+
+    Raises:
+        DataRequestError: If there are not at least two folders of classes.
+        DataError: If a folder can't be read.
+    """
+
+    def __init__(self, data_dir: str | None):
+        self.root = existing_folder(data_dir)
+        self.training = self.root / "train" if (self.root / "train").is_dir() else self.root
+        reserved = (_UNLABELED, *EVALUATION)
+        self.class_names = tuple(
+            sorted(path.name for path in self.training.iterdir() if path.is_dir() and path.name not in reserved)
+        )
+        if len(self.class_names) < 2:
+            raise DataRequestError(
+                f"--data_dir={data_dir} has {len(self.class_names)} folders of classes in {self.training}; at least "
+                "two are needed"
+            )
+        self.origin = "a folder of pictures"
+
+    def read(self, split: str) -> tuple[ByteRanges, np.ndarray]:
+        """Returns the pictures of `"train"` (unlabeled ones last, labeled -1) or `"test"` and their labels int32.
+
+        Raises:
+            DataRequestError: If the split has none.
+        """
+        if split == "train":
+            unlabeled = [self.training / _UNLABELED] + ([self.root / _UNLABELED] * (self.training != self.root))
+            return self._read(self.training, [path for path in unlabeled if path.is_dir()])
+        for name in EVALUATION:
+            if (self.root / name).is_dir():
+                return self._read(self.root / name, [])
+        raise DataRequestError(
+            f"--data_dir={self.root} has none of the folders {', '.join(EVALUATION)}; add one, or give "
+            "--phase=validation"
+        )
+
+    def _read(self, folder, unlabeled):
+        files, labels = [], []
+        for label, name in enumerate(self.class_names):
+            found = pictures_in(folder / name)
+            files += found
+            labels += [label] * len(found)
+        if not files:
+            raise DataRequestError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}) in folders of its classes")
+        for other in unlabeled:
+            found = pictures_in(other)
+            files += found
+            labels += [-1] * len(found)
+        sizes = np.array([path.stat().st_size for path in files], "int64")
+        if not sizes.all():
+            raise DataError(f"{files[int(np.argmin(sizes))]} is empty")
+        ranges = ByteRanges(
+            tuple(map(str, files)),
+            np.arange(len(files), dtype="int32"),
+            np.zeros(len(files), "int64"),
+            sizes,
+            np.array([os.path.relpath(path, folder) for path in files]),
+            in_examples=False,
+        )
+        return ranges, np.array(labels, "int32")
+
+
+def existing_folder(data_dir: str | None) -> Path:
+    """Returns --data_dir, if it is a folder.
+
+    Raises:
+        DataRequestError: If not.
+    """
+    if data_dir is None:
+        raise DataRequestError("--dataset=folder needs --data_dir, a folder with a folder of pictures for each class")
+    if not Path(data_dir).is_dir():
+        raise DataRequestError(f"--data_dir={data_dir} is no folder; --dataset=folder needs one")
+    return Path(data_dir)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Returns all pictures below a folder, sorted; none if it is no folder."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []

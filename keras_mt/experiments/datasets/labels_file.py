@@ -1,0 +1,62 @@
+"""A list of the labeled images: a line each, the name of the image and, if one likes, of its class."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_mt.experiments.errors import DataRequestError
+
+_LARGEST = 100 * 2**20
+
+
+def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> np.ndarray:
+    """Returns the sorted indices of the images that a file names.
+
+    Args:
+        path: The file. A line is `NAME` or `NAME CLASS`; `NAME` is a path below the folder of training images, or a
+            file name that only one of them has. Empty lines and those that begin with # are skipped.
+        names: Names of the images, `[images]`.
+        labels: Their classes.
+        class_names: Name of each class.
+
+    Raises:
+        DataRequestError: If the file can't be read, names an unknown image or one twice, or contradicts its class.
+    """
+
+    def refuse(number, reason):
+        raise DataRequestError(f"--labels_file={path}, line {number}: {reason}")
+
+    try:
+        if Path(path).stat().st_size > _LARGEST:
+            raise DataRequestError(
+                f"--labels_file={path} is larger than {_LARGEST >> 20} MB; a list of names is needed"
+            )
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no text"
+        raise DataRequestError(f"--labels_file={path} can't be read ({reason})") from error
+    index_of = {}
+    for index, name in enumerate(names):
+        index_of[name] = index
+        short = name.rsplit("/", 1)[-1]
+        index_of[short] = index if index_of.get(short, index) == index else None
+    chosen = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, *rest = line.split()
+        if name not in index_of and len(rest) > 1:
+            name, *rest = line.rsplit(maxsplit=1)  # A name with spaces.
+        index = index_of.get(name)
+        if index is None:
+            refuse(number, f"{name!r} is {'the name of several images' if name in index_of else 'no training image'}")
+        if index in chosen:
+            refuse(number, f"{name!r} is already named in line {chosen[index]}")
+        if labels[index] < 0:
+            refuse(number, f"{name!r} has no class")
+        if rest and rest != [class_names[labels[index]]]:
+            refuse(number, f"{name!r} is of class {class_names[labels[index]]!r}, not {' '.join(rest)!r}")
+        chosen[index] = number
+    if not chosen:
+        raise DataRequestError(f"--labels_file={path} names no image")
+    return np.array(sorted(chosen))

@@ -1,0 +1,76 @@
+"""SavedModels, for TensorFlow itself and for TensorFlow Serving."""
+
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_mt.experiments.exporting.serving import ServedNetwork
+from keras_mt.experiments.running.program import RunError
+from keras_mt.experiments.running.run_directory import reason_of
+
+
+def export_saved_model(network: keras.Model, path: Path, class_names: tuple[str, ...], warm_up=None) -> None:
+    """Writes a SavedModel that maps images to probabilities, with all preprocessing inside.
+
+    `tf.saved_model.load(path).serve(images)` takes uint8 or float32 images `[batch, height, width, channels]` with
+    values in 0..255. The signature `serving_default` takes uint8 `images` and returns `probabilities`; `files` takes
+    encoded pictures, and returns `classes` too. The names of the classes are the asset `labels.txt`.
+
+    Args:
+        network: A functional network from images to logits: the teacher.
+        path: Folder of the SavedModel; written beside and then renamed.
+        class_names: Name of each class.
+        warm_up: Images uint8 `[requests, height, width, channels]` that TensorFlow Serving asks the model for before
+            it is served; none for None.
+
+    Raises:
+        RunError: If it can't be written.
+    """
+    unfinished = path.with_name(path.name + ".unfinished")
+    labels = path.with_name(path.name + ".labels") / "labels.txt"
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        labels.write_text("".join(f"{name}\n" for name in class_names))
+        served = ServedNetwork(network, class_names)
+        served.labels = tf.saved_model.Asset(str(labels))
+        served.of_images(tf.float32)
+        signatures = {"serving_default": served.of_images(), "files": served.of_files()}
+        tf.saved_model.save(served, str(unfinished), signatures=signatures)
+        if warm_up is not None:
+            _write_requests(unfinished / "assets.extra" / "tf_serving_warmup_requests", path.parent.name, warm_up)
+        shutil.rmtree(path, ignore_errors=True)
+        unfinished.rename(path)
+    except (tf.errors.OpError, OSError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise RunError(f"{path} can't be written ({reason_of(error)})") from error
+    finally:
+        shutil.rmtree(labels.parent, ignore_errors=True)
+
+
+def _write_requests(path, model_name, images):
+    """Writes records of `tensorflow.serving.PredictionLog`, whose few fields are put together here by their numbers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for image in images:
+            tensor = tf.make_tensor_proto(np.asarray(image)[None]).SerializeToString()
+            entry = _field(1, b"images") + _field(2, tensor)  # Of the map `inputs`.
+            model = _field(1, model_name.encode()) + _field(3, b"serving_default")
+            request = _field(1, model) + _field(2, entry)
+            writer.write(_field(6, _field(1, request)))  # PredictionLog.predict_log.request
+
+
+def _field(number, content):
+    """A length-delimited field of a protocol buffer."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value):
+    encoded = bytearray()
+    while value > 127:
+        encoded.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*encoded, value])

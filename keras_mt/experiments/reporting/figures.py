@@ -1,0 +1,153 @@
+"""The training-curve figure and the ablation figure of the paper (figures 3 and 4)."""
+
+import numpy as np
+
+from keras_mt.experiments.reporting.ablations import Ablation
+from keras_mt.experiments.reporting.published import METHODS
+from keras_mt.experiments.reporting.runs import Run
+from keras_mt.experiments.running.curves import label_axes
+
+# Color-blind safe (Okabe & Ito).
+COLORS = {"supervised": "#000000", "pi": "#E69F00", "temporal_ensembling": "#009E73", "mean_teacher": "#0072B2"}
+_QUANTITIES = (("classification_cost", "classification cost"), ("error", "error (%)"))
+_NETWORKS = (("student", "--"), ("teacher", "-"))
+_ACROSS = 3
+_CURVES_ACROSS = 4
+
+
+def training_curves(runs: list[Run]):
+    """Returns the figure: for each data setting the cost above, the error below; thin lines are single runs.
+
+    Solid lines are the averaged weights (the teacher), dashed ones the student; thick lines are means over the seeds of
+    one setting. Runs of the validation phase, which ablations are made of, are drawn if there are no others.
+
+    Args:
+        runs: Finished runs with evaluations.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    settings = {}
+    for run in [run for run in runs if run.flags["phase"] == "test"] or runs:
+        of_method = settings.setdefault(_data_setting(run.flags), {}).setdefault(run.flags["method"], {})
+        of_method.setdefault(run.setting(), []).append(run)
+    across = min(_CURVES_ACROSS, len(settings))
+    down = -(-len(settings) // across)
+    figure = Figure(figsize=(max(7.0, 4.2 * across), 6.4 * down), layout="constrained")
+    axes = figure.subplots(2 * down, across, squeeze=False)
+    for number, (title, methods) in enumerate(settings.items()):
+        above, column = 2 * (number // across), number % across
+        for row, (quantity, label) in enumerate(_QUANTITIES):
+            axis = axes[above + row][column]
+            for method, of_method in methods.items():
+                for of_setting in of_method.values():
+                    for network, style in _NETWORKS:
+                        _draw(axis, of_setting, f"{network}_{quantity}", COLORS[method], style)
+            label_axes(axis, label if column == 0 else "")
+            axis.set_xlabel("optimizer step" if row == 1 else "")
+        axes[above][column].set_title(title, fontsize=11)
+    for axis in axes[-2:, len(settings) - across * (down - 1) :].ravel():
+        axis.remove()
+    used = [method for method in METHODS if any(method in methods for methods in settings.values())]
+    handles = [Line2D([], [], color=COLORS[method], linewidth=2, label=METHODS[method]) for method in used]
+    handles += [
+        Line2D([], [], color="gray", linestyle=style, linewidth=2, label=label)
+        for (_, style), label in zip(_NETWORKS, ("student", "averaged weights (teacher)"), strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4 if across < 3 else 6))
+    return figure
+
+
+def errors_by_labels(runs: list[Run]):
+    """Returns the figure: error against the number of labels, one panel for each data set; None without two numbers.
+
+    Lines are means over seeds, bands one standard deviation to either side, dots single runs.
+
+    Args:
+        runs: Finished runs; those of the validation phase are left out.
+    """
+    from matplotlib.figure import Figure
+
+    panels = {}
+    for run in runs:
+        if run.flags["phase"] == "test" and str(run.flags["num_labels"]).isdecimal():
+            rest = tuple(part for part in run.setting() if part[0] != "num_labels")
+            lines = panels.setdefault(run.flags["dataset"], {}).setdefault((run.flags["method"], rest), {})
+            lines.setdefault(int(run.flags["num_labels"]), []).append(run.error())
+    panels = {name: {key: line for key, line in of.items() if len(line) > 1} for name, of in panels.items()}
+    panels = {name: lines for name, lines in sorted(panels.items()) if lines}
+    if not panels:
+        return None
+    figure = Figure(figsize=(5.0 * len(panels), 4.2), layout="constrained")
+    for axis, (name, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for (method, _), line in sorted(lines.items(), key=lambda item: list(METHODS).index(item[0][0])):
+            numbers = sorted(line)
+            means = np.array([np.mean(line[number]) for number in numbers])
+            spread = np.array([np.std(line[number], ddof=1) if len(line[number]) > 1 else 0.0 for number in numbers])
+            axis.plot(numbers, means, color=COLORS[method], linewidth=2, label=METHODS[method])
+            axis.fill_between(numbers, means - spread, means + spread, color=COLORS[method], alpha=0.12, linewidth=0)
+            for number in numbers:
+                axis.plot([number] * len(line[number]), line[number], "o", color=COLORS[method], markersize=3)
+        every = sorted({number for line in lines.values() for number in line})
+        axis.set(xscale="log", title=name, xlabel="labels", ylabel="test error (%)", ylim=(0, None))
+        axis.set_xticks(every, [str(number) for number in every])
+        axis.set_xticks([], minor=True)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return figure
+
+
+def _data_setting(flags):
+    images = f", {flags['num_extra_unlabeled']:,} extra images" if flags.get("num_extra_unlabeled") else ""
+    phase = ", validation phase" if flags["phase"] == "validation" else ""
+    return f"{flags['dataset']}, {flags['num_labels']} labels{images}{phase}"
+
+
+def _draw(axis, runs, name, color, style):
+    lines = [[(row["step"], row[name]) for row in run.rows if name in row] for run in runs]
+    lines = [np.array(line, "float64") for line in lines if line]
+    for line in lines:
+        line[line[:, 1] == 0, 1] = np.nan  # A logarithmic axis has no place for it.
+    for line in lines:
+        axis.plot(line[:, 0], line[:, 1], style, color=color, linewidth=0.7, alpha=0.35 if len(lines) > 1 else 1.0)
+    steps = {tuple(line[:, 0]) for line in lines}
+    if len(steps) == 1:  # A mean of runs that were evaluated at other steps would jump.
+        mean = np.mean([line[:, 1] for line in lines], axis=0)
+        axis.plot(lines[0][:, 0], mean, style, color=color, linewidth=2, marker="o" if len(mean) < 3 else None)
+
+
+def ablation_figure(ablations: list[Ablation]):
+    """Returns the figure: error against the varied value, one dot a run, a line through the medians.
+
+    Args:
+        ablations: One panel each.
+    """
+    from matplotlib.figure import Figure
+
+    across = min(_ACROSS, len(ablations))
+    down = -(-len(ablations) // across)
+    figure = Figure(figsize=(4.6 * across, 3.9 * down), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    for axis in axes[len(ablations) :]:
+        axis.remove()
+    for axis, ablation in zip(axes, ablations, strict=False):
+        # Values are spread evenly: the paper's grids are geometric, but for the zeros that a logarithm can't place.
+        places = range(len(ablation.errors))
+        for place, errors in zip(places, ablation.errors.values(), strict=True):
+            axis.plot([place] * len(errors), errors, "o", color="#56B4E9", markersize=6, alpha=0.8)
+        axis.plot(places, [np.median(errors) for errors in ablation.errors.values()], color="#0072B2", linewidth=2)
+        label_axes(axis, "error (%)")
+        texts = list(ablation.errors)
+        slanted = {"rotation": 30, "ha": "right"} if len(texts) > 4 and max(map(len, texts)) > 4 else {}
+        axis.set_xticks(list(places), texts, **slanted)
+        axis.set_xlabel(ablation.varied)
+        if ablation.setting:
+            axis.set_title(ablation.setting, fontsize=9, wrap=True)
+        _widen(axis, [error for errors in ablation.errors.values() for error in errors])
+    return figure
+
+
+def _widen(axis, errors):
+    """Leaves room for at least one labeled tick above and below."""
+    low, high = max(min(errors), 1e-3), max(errors)
+    axis.set_ylim(low / 1.5, high * 1.5)

@@ -1,0 +1,133 @@
+"""The report as Markdown and as one HTML page."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+from keras_mt.experiments.reporting import ablations, figures, tables
+from keras_mt.experiments.reporting.published import TABLES
+from keras_mt.experiments.reporting.runs import Run
+from keras_mt.experiments.running.run_directory import write_atomically
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 14px; }
+th, td { border-bottom: 1px solid #ccc; padding: .35rem .8rem; text-align: left; vertical-align: top; }
+thead th { border-bottom: 2px solid #222; }
+img { max-width: 100%; }
+.remark { border-left: 4px solid #E69F00; padding-left: .8rem; }
+"""
+_HOW_TO_READ = (
+    "Errors are in percent after the last step, mean ± standard deviation over seeds: of the teacher for Mean Teacher, "
+    "of the student for the other methods. Published figures stand in rows of their own."
+)
+_MOST_PANELS = 30  # All ablations of the paper together have 23.
+
+
+def write_report(
+    runs: list[Run], unfinished: list[str], folder: Path, name: str = "report", introduction: tuple[str, ...] = ()
+) -> None:
+    """Writes `NAME.md`, `NAME.html` and the figures as PNG.
+
+    Args:
+        runs: Finished runs.
+        unfinished: Paths of runs that are not in the tables.
+        folder: Where to write; made if it is missing.
+        name: What the files' names begin with.
+        introduction: Paragraphs at its head.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = list(_parts(runs, unfinished, introduction))
+    markdown, page = [], []
+    for kind, text, content in parts:
+        if kind == "heading":
+            markdown.append(f"{'#' * content} {text}")
+            page.append(f"<h{content}>{html.escape(text)}</h{content}>")
+        elif kind == "text":
+            markdown.append(text)
+            page.append(f"<p>{html.escape(text)}</p>")
+        elif kind == "remark":
+            markdown.append(f"> {text}")
+            page.append(f'<p class="remark">{html.escape(text)}</p>')
+        elif kind == "table":
+            markdown.append(_markdown_table(content, index=text == "index"))
+            page.append(content.to_html(border=0, index=text == "index"))
+        else:
+            picture = io.BytesIO()
+            content.savefig(picture, format="png", dpi=140)
+            (folder / f"{name}_{kind}.png").write_bytes(picture.getvalue())
+            markdown.append(f"![{text}]({name}_{kind}.png)")
+            encoded = base64.b64encode(picture.getvalue()).decode()
+            page.append(f'<img alt="{html.escape(text)}" src="data:image/png;base64,{encoded}">')
+    write_atomically(folder / f"{name}.md", "\n\n".join(markdown) + "\n")
+    head = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>keras_mt report</title><style>{_STYLE}'
+    write_atomically(folder / f"{name}.html", "\n".join([f"{head}</style></head><body>", *page, "</body></html>\n"]))
+
+
+def _parts(runs, unfinished, introduction):
+    """Yields `(kind, text, content)` in the order of the page."""
+    yield "heading", "Mean Teacher: results", 1
+    for paragraph in introduction:
+        yield "text", paragraph, None
+    yield "text", _HOW_TO_READ, None
+    if unfinished:
+        yield "remark", f"Not in the tables, since they are unfinished: {', '.join(unfinished)}.", None
+    for title, table, remarks in tables.published_tables(runs):
+        yield "heading", title, 2
+        for remark in remarks:
+            yield "remark", remark, None
+        yield "table", "index", table
+    for dataset, table in tables.by_labels(runs):
+        yield "heading", f"{dataset}: test error by the number of labels", 2
+        yield "remark", _not_published(), None
+        yield "table", "index", table
+    by_labels = figures.errors_by_labels(runs)
+    if by_labels:
+        yield "heading", "Error against the number of labels", 2
+        caption = (
+            "Error against the number of labels: means over seeds, bands of one standard deviation, dots single runs"
+        )
+        yield "labels", caption, by_labels
+    yield "heading", "All settings", 2
+    settings, usual = tables.all_settings(runs)
+    for sentence in usual:
+        yield "text", sentence, None
+    yield "table", "", settings
+    of_tables = [run for run in runs if run.rows]
+    if of_tables:
+        yield "heading", "Training curves", 2
+        caption = "Classification cost and, below it, error over optimizer steps, for each data setting"
+        yield "training_curves", caption, figures.training_curves(of_tables)
+    found = ablations.find_ablations(runs)
+    if len(found) > _MOST_PANELS:
+        yield "heading", "Ablations", 2
+        yield "text", f"{len(found)} sets of runs differ in one thing only, too many for a figure.", None
+    elif found:
+        yield "heading", "Ablations", 2
+        yield "text", "One dot a run; the line goes through the medians.", None
+        yield "ablations", "Error against the value that varies", figures.ablation_figure(found)
+        yield "table", "", tables.ablation_table(found)
+
+
+def _markdown_table(table, index):
+    if index:
+        table = table.reset_index(names="")
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def _not_published():
+    """Says of experiments that are ours what the paper has at full size."""
+
+    def mean(method, dataset, labels):
+        first = next(table for table in TABLES if table.where["dataset"] == dataset)  # The 13-layer ConvNet's.
+        return first.figures[method][labels].partition(" ")[0]
+
+    return (
+        "No error is published for these experiments: data, network, settings and length are ours. At full size the "
+        f"errors of Mean Teacher in the paper are {mean('mean_teacher', 'svhn_cropped', '250')} % (SVHN, 250 labels; "
+        f"supervised {mean('supervised', 'svhn_cropped', '250')} %) and {mean('mean_teacher', 'cifar10', '1000')} % "
+        f"(CIFAR-10, 1,000 labels; supervised {mean('supervised', 'cifar10', '1000')} %): these are different "
+        "experiments."
+    )

@@ -1,0 +1,91 @@
+"""Finished runs, as their folders tell of them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from keras_mt.experiments.running.evaluation_log import read_rows
+from keras_mt.experiments.running.program import RunError, UsageError
+
+SEEDS = ("seed", "data_seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: Its folder.
+        flags: Names and values of the flags of the experiment.
+        student: Errors of the last evaluation by their names, in percent: `error`, and `top5_error` if it was measured.
+        teacher: Likewise, of the averaged weights.
+        step: Its last step.
+        data: Where its images came from.
+        rows: Its evaluations.
+    """
+
+    path: Path
+    flags: dict
+    student: dict
+    teacher: dict
+    step: int
+    data: str
+    rows: tuple[dict, ...]
+
+    def error(self, name: str = "error") -> float | None:
+        """Returns what the paper reports: the teacher's error for Mean Teacher, the student's for other methods."""
+        return (self.teacher if self.flags["method"] == "mean_teacher" else self.student).get(name)
+
+    def setting(self) -> tuple:
+        """Returns what runs have in common that differ in their seeds only."""
+        return tuple(sorted((name, str(value)) for name, value in self.flags.items() if name not in SEEDS))
+
+
+def read_runs(folders: list[str]) -> tuple[list[Run], list[str]]:
+    """Reads all runs in and below folders.
+
+    Args:
+        folders: The folders.
+
+    Returns:
+        The finished runs by data, phase, number of labels and path, and the paths of unfinished ones.
+
+    Raises:
+        UsageError: If a folder is missing or holds no run.
+        RunError: If the results of a run are damaged.
+    """
+    finished, unfinished = {}, []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise UsageError(f"--runs={folder} is no folder; name one that holds runs")
+        found = sorted(path.parent for path in folder.rglob("flags.cfg")) or [
+            path.parent for path in sorted(folder.rglob("results.json"))
+        ]
+        if not found:
+            raise UsageError(f"--runs={folder} holds no run; the folder of one, or one above such folders, is needed")
+        for path in found:
+            if (path / "results.json").exists():
+                finished[path] = _read(path)
+            else:
+                unfinished.append(str(path))
+    return sorted(finished.values(), key=_place), sorted(set(unfinished))
+
+
+def _place(run):
+    labels = str(run.flags["num_labels"])
+    return run.flags["dataset"], run.flags["phase"], len(labels), labels, run.path
+
+
+def _read(path):
+    try:
+        results = json.loads((path / "results.json").read_text())
+        return Run(
+            path,
+            results["flags"],
+            *({name: float(error) for name, error in results[network].items()} for network in ("student", "teacher")),
+            int(results["step"]),
+            results.get("data", ""),
+            tuple(read_rows(path / "evaluations.csv")),
+        )
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RunError(f"{path / 'results.json'} is damaged ({error}); the training command writes it anew") from error

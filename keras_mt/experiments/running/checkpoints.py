@@ -1,0 +1,224 @@
+"""Saves everything a run is made of, and continues from it."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_mt.experiments.running.program import RunError
+from keras_mt.experiments.running.run_directory import reason_of
+from keras_mt.experiments.running.steps import StepCallback
+from keras_mt.experiments.running.workers import Workers
+from keras_mt.mean_teacher import MeanTeacher
+
+_FORMAT = 1
+_KEPT = 3
+
+
+class Checkpoints(StepCallback):
+    """Saves a `MeanTeacher` every few steps as a `tf.train.Checkpoint` in a folder of its own.
+
+    Held are the weights and statistics of both networks, the optimizer's state, the number of batches seen (of
+    which all noise is a function), what temporal ensembling remembers, and the metrics of the epoch that is under
+    way. The folder is written under another name and then renamed: a crash, a full disk or a kill leaves the last
+    good one.
+
+    Args:
+        folder: Where checkpoints are kept; the newest three stay.
+        model: The compiled model with a built optimizer.
+        experiment: What must be the same to continue: names and values of flags.
+        in_force: Says of a step which learning rate and weight it had.
+        interval: Steps between checkpoints.
+        evaluation_steps: Steps between evaluations. Where both fall together the checkpoint comes after the evaluation,
+            which would be lost otherwise.
+        last_step: A checkpoint is also saved at this step.
+        workers: Of several, the chief writes and reads, and the others get what it read.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: MeanTeacher,
+        experiment: dict,
+        in_force: Callable[[int], str],
+        interval: int,
+        evaluation_steps: int,
+        last_step: int,
+        workers: Workers,
+    ):
+        super().__init__(0, last_step)
+        self._workers = workers
+        self.folder = folder
+        self.in_force = in_force
+        self.interval = interval
+        self.evaluation_steps = evaluation_steps
+        self._experiment = json.loads(json.dumps(experiment))
+        self._metrics = [v for metric in model.metrics for v in metric.variables]
+        self._trained = [v.value for v in model.trainable_variables]
+        # By position and not by Keras' object graph, which leaves out what Keras does not track as a layer.
+        groups = {
+            "student": model.student.weights,
+            "teacher": model.teacher.weights,
+            "optimizer": model.optimizer.variables,
+            "batches_seen": [model.batches_seen],
+        }
+        if model.prediction_ensemble is not None:
+            groups["prediction_ensemble"] = model.prediction_ensemble.weights
+        content = {name: [v.value for v in variables] for name, variables in groups.items()}
+        self._shared = [v for variables in content.values() for v in variables]
+        # Each replica has metrics of its own: what is saved is their sum, which all workers take part in.
+        self._summed_metrics = [tf.Variable(tf.identity(v), trainable=False) for v in self._metrics]
+        content["metrics"] = self._summed_metrics
+        # Not `tf.train.CheckpointManager`: it takes names of files to delete from a file in the folder, its pairs of
+        # files are not renamed together, and a garbled list of checkpoints would start the run anew.
+        self._checkpoint = tf.train.Checkpoint(**content)
+        self._resumed_metrics = None
+        self._saved = None
+
+    # Reading ---------------------------------------------------------------------------------------------------
+
+    def restore(self) -> int:
+        """Restores the newest checkpoint that is whole and returns its step; 0 if there is none at all.
+
+        All workers get what the chief read, and its initial weights if there was nothing to read.
+
+        A damaged one is put aside as `step-N.damaged`, with a warning that names it and the one that is used.
+
+        Raises:
+            RunError: If there are checkpoints and none can be read, or the newest is of another experiment.
+        """
+        self.step = self._workers.largest(self._restore_newest() if self._workers.is_chief else 0)
+        self._workers.of_the_chief([*self._shared, *self._summed_metrics])
+        if self.step % self.evaluation_steps:  # Within an epoch.
+            self._resumed_metrics = self._summed_metrics
+        return self.step
+
+    def _restore_newest(self):
+        damaged = []
+        for step in reversed(self.steps()):
+            path = self.folder / f"step-{step}"
+            try:
+                self._read(path)
+            except RunError:
+                raise
+            except Exception as error:  # TensorFlow raises many kinds for damaged files, down to `IndexError`.
+                damaged.append((path, type(error).__name__))
+                continue
+            for lost, reason in damaged:
+                aside = lost.with_name(lost.name + ".damaged")
+                shutil.rmtree(aside, ignore_errors=True)
+                lost.rename(aside)
+                print(f"warning: checkpoint {lost} is damaged ({reason}); {path} is used instead", file=sys.stderr)
+            return step
+        if damaged:
+            names = ", ".join(str(path) for path, _ in damaged)
+            raise RunError(f"none of the checkpoints {names} can be read; remove them to start anew")
+        return 0
+
+    def steps(self) -> list[int]:
+        """Returns the steps of all checkpoints, oldest first."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
+        return sorted(int(name.removeprefix("step-")) for name in names if re.fullmatch(r"step-\d+", name))
+
+    def _read(self, path):
+        recorded = json.loads((path / "experiment.json").read_text())
+        if recorded["format"] != _FORMAT:
+            raise RunError(f"checkpoint {path} has format {recorded['format']}; this version reads format {_FORMAT}")
+        for name, value in self._experiment.items():
+            there = recorded["flags"].get(name, value)
+            if str(there) != str(value):  # A flag may have become a number in a later version.
+                raise RunError(
+                    f"checkpoint {path} is of another experiment: --{name}={there} there, --{name}={value} here"
+                )
+        self._checkpoint.read(str(path / "state")).assert_consumed()
+
+    # Writing ---------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Saves the present step, unless it is saved.
+
+        Raises:
+            RunError: If the disk is full or the weights are not finite; what was saved before is kept.
+        """
+        path = self.folder / f"step-{self.step}"
+        if self.step == self._saved:
+            return
+        if not all(bool(tf.reduce_all(tf.math.is_finite(v))) for v in self._trained):
+            self.end_with(f"weights are not finite after step {self.step}")
+        for summed, metric in zip(self._summed_metrics, self._metrics, strict=True):
+            summed.assign(tf.convert_to_tensor(metric))
+        self._saved = self.step
+        if self._workers.is_chief and not path.exists():
+            self._write(path)
+
+    def _write(self, path):
+        unfinished = self.folder / "unfinished"
+        try:
+            self.folder.mkdir(exist_ok=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            self._checkpoint.write(str(unfinished / "state"))
+            content = json.dumps({"format": _FORMAT, "step": self.step, "flags": self._experiment})
+            (unfinished / "experiment.json").write_text(content)
+            for file in (*unfinished.iterdir(), unfinished):
+                _to_disk(file)
+            unfinished.rename(path)
+            _to_disk(self.folder)
+        except (tf.errors.OpError, OSError) as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise RunError(
+                f"checkpoint {path} can't be written ({reason_of(error)}); {self.what_is_kept()}; when there is room "
+                "the same command continues"
+            ) from error
+        for step in self.steps()[:-_KEPT]:
+            shutil.rmtree(self.folder / f"step-{step}")
+
+    def end_with(self, finding: str) -> None:
+        """Ends a run that has become worthless.
+
+        Raises:
+            RunError: Always.
+        """
+        raise RunError(
+            f"{finding} ({self.in_force(self.step)}); {self.what_is_kept()}; start anew with a smaller "
+            "--max_learning_rate or weight"
+        )
+
+    def what_is_kept(self) -> str:
+        """Returns what a user may fall back to, as half a sentence."""
+        if not self._workers.is_chief:
+            return "the chief keeps its last checkpoint"
+        steps = self.steps()
+        return f"the checkpoint of step {steps[-1]} is kept" if steps else "no checkpoint had been saved yet"
+
+    def evaluation_follows(self) -> bool:
+        """Whether the present step ends an epoch, so that an evaluation comes before the checkpoint."""
+        return self.step % self.evaluation_steps == 0 or self.step == self.last_step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._resumed_metrics:  # `fit` has just reset them.
+            for variable, value in zip(self._metrics, self._resumed_metrics, strict=True):
+                variable.assign(value)
+            self._resumed_metrics = None
+
+    def on_step_end(self, step, logs):
+        if step % self.interval == 0 and not self.evaluation_follows():
+            self.save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.step % self.interval == 0 or self.step == self.last_step:
+            self.save()
+
+
+def _to_disk(path):
+    """Waits until a file or folder is on the disk: of a power cut a rename may survive and its content not."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,113 @@
+"""Who takes part in a run on several machines: what `TF_CONFIG` says, checked before TensorFlow would wait for it."""
+
+import dataclasses
+import json
+import os
+import socket
+import time
+
+from keras_mt.experiments.running.program import RunError, UsageError
+
+_FORM = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """The workers of a run.
+
+    Attributes:
+        addresses: `host:port` of each, the chief's first.
+        here: Which of them this process is.
+    """
+
+    addresses: tuple[str, ...] = ("",)
+    here: int = 0
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.here == 0
+
+    def unanswering(self) -> list[str]:
+        """Returns the addresses of other workers that take no connection."""
+        others = [address for place, address in enumerate(self.addresses) if place != self.here]
+        return [address for address in others if not _answers(address)]
+
+    def wait_for_all(self, timeout: float) -> None:
+        """Waits until each worker has been started: TensorFlow would wait for one without end, deaf to all signals.
+
+        Args:
+            timeout: Seconds to wait.
+
+        Raises:
+            RunError: If a worker does not answer in time, or this worker's port is taken.
+        """
+        address = self.addresses[self.here]
+        port = int(address.rpartition(":")[2])
+        until, silent = time.monotonic() + timeout, self.addresses
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("", port))
+                listener.listen(len(self.addresses))
+            except OSError as error:
+                raise RunError(
+                    f"TF_CONFIG: port {port} of this worker's {address} can't be used ({error.strerror})"
+                ) from error
+            # Whoever has seen all goes on and answers as TensorFlow's server on the same port.
+            while silent := [other for other in self.unanswering() if other in silent]:
+                if time.monotonic() > until:
+                    raise RunError(
+                        f"{', '.join(silent)} of TF_CONFIG did not answer for --worker_timeout={timeout:g} seconds; "
+                        "start all workers, or correct the address"
+                    )
+                time.sleep(0.2)
+
+
+def read() -> Cluster:
+    """Returns the cluster that the environment variable `TF_CONFIG` describes; of one worker if there is none.
+
+    Raises:
+        UsageError: If the description contradicts itself.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    if not text.strip():
+        return Cluster()
+    try:
+        config = json.loads(text)
+        tasks, task = config["cluster"], config["task"]
+        kind, index = task["type"], int(task["index"])
+        addresses = {name: list(tasks[name]) for name in tasks}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"TF_CONFIG={text} can't be read ({error!r}); its form is {_FORM}") from error
+    unknown = set(addresses) - {"chief", "worker"}
+    if unknown:
+        raise UsageError(
+            f"TF_CONFIG names tasks {', '.join(sorted(unknown))}; only chief and worker take part in a run"
+        )
+    if len(addresses.get("chief", [])) > 1:
+        raise UsageError(f"TF_CONFIG names {len(addresses['chief'])} chiefs; at most one is allowed")
+    if kind not in addresses or not 0 <= index < len(addresses[kind]):
+        numbers = {name: len(there) for name, there in addresses.items()}
+        raise UsageError(f"TF_CONFIG: task {kind} {index} is not in its cluster, which has {numbers}")
+    everyone = [*addresses.get("chief", []), *addresses.get("worker", [])]
+    for address in everyone:
+        _check_address(address)
+        if everyone.count(address) > 1:
+            raise UsageError(f"TF_CONFIG names {address} {everyone.count(address)} times; each worker needs its own")
+    return Cluster(tuple(everyone), everyone.index(addresses[kind][index]))
+
+
+def _check_address(address):
+    host, _, port = str(address).rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UsageError(f"TF_CONFIG: {address!r} is no address; host:port is needed, with a port from 1 to 65535")
+
+
+def _answers(address):
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,107 @@
+"""The evaluations of a run: one CSV, and TensorBoard events made from it."""
+
+import csv
+import io
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_mt.experiments.running.program import RunError
+from keras_mt.experiments.running.progress import report
+from keras_mt.experiments.running.run_directory import write_atomically
+from keras_mt.experiments.running.steps import StepCallback
+
+# Column of the CSV, name in Keras' logs, factor.
+COLUMNS = (
+    ("student_error", "val_student_error", 100.0),
+    ("teacher_error", "val_teacher_error", 100.0),
+    ("student_top5_error", "val_student_top5_error", 100.0),
+    ("teacher_top5_error", "val_teacher_top5_error", 100.0),
+    ("student_classification_cost", "val_student_loss", 1.0),
+    ("teacher_classification_cost", "val_loss", 1.0),
+    ("training_classification_cost", "classification_cost", 1.0),
+    ("training_consistency_cost", "consistency_cost", 1.0),
+    ("training_logit_distance_cost", "logit_distance_cost", 1.0),
+    ("training_student_error", "student_error", 100.0),
+    ("training_labeled_per_batch", "labeled_per_batch", 1.0),
+    ("consistency_weight", "consistency_weight", 1.0),
+    ("ema_decay", "ema_decay", 1.0),
+    ("teacher_student_distance", "teacher_student_distance", 1.0),
+)
+
+
+class EvaluationLog(StepCallback):
+    """Writes a row for each evaluation; errors are percentages.
+
+    The events are a function of the rows: on resuming, both are cut to the checkpoint's step and written anew, so
+    that no step is missing or double.
+
+    Args:
+        path: The CSV file.
+        events: Folder of the TensorBoard events: `student`, `teacher` and `training` together on each chart.
+        first_step: The step the run begins or continues at.
+        last_step: The step it ends at.
+    """
+
+    def __init__(self, path: Path, events: Path, first_step: int, last_step: int):
+        super().__init__(first_step, last_step)
+        self.path = path
+        self.rows = [row for row in read_rows(path) if row["step"] <= first_step]
+        self._writers = {}
+        for name in ("student", "teacher", "training"):
+            shutil.rmtree(events / name, ignore_errors=True)
+            self._writers[name] = tf.summary.create_file_writer(str(events / name))
+        for row in self.rows:
+            self._write_events(row)
+        self._write_rows()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if "val_student_error" not in logs:
+            return
+        row = {"step": self.step}
+        row |= {column: factor * float(logs[name]) for column, name, factor in COLUMNS if name in logs}
+        self.rows.append(row)
+        self._write_rows()
+        self._write_events(row)
+        report(
+            f"step {self.step}/{self.last_step}: student {row['student_error']:.2f} %, teacher "
+            f"{row['teacher_error']:.2f} % error; {self.time_left()} left"
+        )
+
+    def _write_rows(self):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["step", *(column for column, _, _ in COLUMNS)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.path, text.getvalue())
+
+    def _write_events(self, row):
+        for column, value in row.items():
+            network, _, name = column.partition("_")
+            if column == "step" or network == "ema" or column in ("consistency_weight", "teacher_student_distance"):
+                network, name = "training", column
+            if name != "step":
+                with self._writers[network].as_default():
+                    tf.summary.scalar(name, value, step=row["step"])
+        for writer in self._writers.values():
+            writer.flush()
+
+
+def read_rows(path: Path) -> list[dict]:
+    """Reads an evaluations CSV; no rows where there is no file.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        with open(path, newline="") as file:
+            return [
+                {name: int(value) if name == "step" else float(value) for name, value in row.items() if value}
+                for row in csv.DictReader(file)
+                if row["step"]
+            ]
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise RunError(f"{path} is damaged ({error}); put back what it was, or remove it to lose its rows") from error

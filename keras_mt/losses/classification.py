@@ -1,0 +1,77 @@
+"""Classification cost and error of batches in which some examples have no label."""
+
+import keras
+from keras import ops
+
+UNLABELED = -1
+
+
+def mask_unlabeled(labels, rank: int = 2):
+    """Splits labels into what a Keras loss or metric can take and a mask.
+
+    Args:
+        labels: Integer class labels `[batch, ...]` or `[batch, ..., 1]`, or one-hot labels `[batch, ..., classes]`.
+            What is unlabeled holds -1 (in all columns).
+        rank: Rank of the predictions: 2, or more for dense ones such as `[batch, height, width, classes]`.
+
+    Returns:
+        `(labels, labeled)`: labels with 0 in place of -1, and a float32 mask `[batch, ...]` that is 1 where there was
+        a label.
+    """
+    present = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))
+    labels = ops.where(present, labels, ops.zeros_like(labels))
+    if len(labels.shape) == rank:
+        present = ops.all(present, axis=-1)
+    return labels, ops.cast(present, "float32")
+
+
+def classification_errors(labels, predictions, among: int = 1):
+    """1 where the class is wrong, 0 where it is right.
+
+    Args:
+        labels: Class labels `[batch, ...]` or `[batch, ..., 1]`, or one-hot labels `[batch, ..., classes]`.
+        predictions: Logits or probabilities `[batch, ..., classes]`.
+        among: An example is right if its class is among the first so many predicted ones.
+
+    Returns:
+        Float32 tensor `[batch, ...]`. What it says of unlabeled examples has no meaning: weigh it with the mask.
+    """
+    if len(labels.shape) == len(predictions.shape):
+        labels = labels[..., 0] if labels.shape[-1] == 1 else ops.argmax(labels, axis=-1)
+    if among > 1:
+        return 1.0 - ops.cast(ops.in_top_k(ops.cast(labels, "int32"), predictions, among), "float32")
+    predicted = ops.argmax(predictions, axis=-1)
+    return ops.cast(ops.not_equal(predicted, ops.cast(labels, predicted.dtype)), "float32")
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class ClassificationCost(keras.losses.Loss):
+    """Softmax cross-entropy of the labeled examples, divided by the *whole* batch size.
+
+    With 1 labeled example of 100 it is scaled by 1/100; the paper's consistency weights assume that
+    (paper, section 3; `sum_over_batch_size` is what divides by the batch).
+
+    Args:
+        from_logits: Whether predictions are logits (default) or probabilities.
+        reduction: As in every Keras loss. `"mean_with_sample_weight"` inside `MeanTeacher` divides by the
+            number of labeled examples instead.
+        name: Name of the loss.
+    """
+
+    def __init__(self, from_logits: bool = True, reduction="sum_over_batch_size", name="classification_cost"):
+        super().__init__(name=name, reduction=reduction)
+        self.from_logits = from_logits
+
+    def call(self, y_true, y_pred):
+        """Returns the cost of each example, `[batch, ...]`, 0 for the unlabeled, from `[batch, ..., classes]`."""
+        rank = len(y_pred.shape)
+        labels, labeled = mask_unlabeled(y_true, rank)
+        if len(labels.shape) == rank and labels.shape[-1] == y_pred.shape[-1]:
+            cost = keras.losses.categorical_crossentropy(labels, y_pred, from_logits=self.from_logits)
+        else:
+            labels = ops.cast(labels[..., 0] if len(labels.shape) == rank else labels, "int32")
+            cost = keras.losses.sparse_categorical_crossentropy(labels, y_pred, from_logits=self.from_logits)
+        return cost * labeled
+
+    def get_config(self):
+        return {**super().get_config(), "from_logits": self.from_logits}

@@ -1,0 +1,59 @@
+"""Costs of outputs that are yes or no each, of which several or none may be yes (binary and multi-label)."""
+
+import keras
+from keras import ops
+
+from keras_mt.losses.classification import UNLABELED
+
+
+def mask_unknown(labels, rank: int = 2):
+    """Returns labels with 0 in place of -1, and a float32 mask of the same shape, 1 where there was a label."""
+    known = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))
+    return ops.where(known, labels, ops.zeros_like(labels)), ops.cast(known, "float32")
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class MultiLabelCost(keras.losses.Loss):
+    """Binary cross-entropy of each output that has a label, divided by the number of *all* outputs of the batch.
+
+    Args:
+        from_logits: Whether predictions are logits (default) or probabilities.
+        reduction: As `ClassificationCost` has it.
+        name: Name of the loss.
+    """
+
+    def __init__(self, from_logits: bool = True, reduction="sum_over_batch_size", name="classification_cost"):
+        super().__init__(name=name, reduction=reduction)
+        self.from_logits = from_logits
+
+    def call(self, y_true, y_pred):
+        """Returns the cost of each output `[batch, ..., outputs]`, 0 where the label is -1."""
+        labels, known = mask_unknown(y_true)
+        return ops.binary_crossentropy(ops.cast(labels, y_pred.dtype), y_pred, from_logits=self.from_logits) * known
+
+    def get_config(self):
+        return {**super().get_config(), "from_logits": self.from_logits}
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class SigmoidMSEConsistency(keras.losses.Loss):
+    """`(sigmoid(student) - sigmoid(teacher))²` of each output: the paper's MSE for two classes, yes and no."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="sigmoid_mse_consistency"):
+        super().__init__(name=name, reduction=reduction)
+
+    def call(self, y_true, y_pred):
+        return ops.square(ops.sigmoid(y_pred) - ops.sigmoid(y_true))
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class SigmoidKLConsistency(keras.losses.Loss):
+    """`KL(teacher ‖ student)` of each output's distribution over yes and no."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="sigmoid_kl_consistency"):
+        super().__init__(name=name, reduction=reduction)
+
+    def call(self, y_true, y_pred):
+        yes = ops.log_sigmoid(y_true) - ops.log_sigmoid(y_pred)
+        no = ops.log_sigmoid(-y_true) - ops.log_sigmoid(-y_pred)
+        return ops.sigmoid(y_true) * yes + ops.sigmoid(-y_true) * no

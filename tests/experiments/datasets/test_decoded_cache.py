@@ -1,0 +1,117 @@
+"""A second start reads what the first one decoded, and trusts nothing that was damaged meanwhile."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from keras_mt.data import decoded_cache
+from keras_mt.data.image_memory import empty_images, shared_tensor
+from keras_mt.experiments.errors import DataError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (10_000, 4, 4, 3)).astype("uint8")
+LABELS = (np.arange(10_000) % 7).astype("int32")
+
+
+class Source:
+    def __init__(self):
+        self.times_decoded = 0
+
+    def __call__(self):
+        self.times_decoded += 1
+        for start in range(0, len(IMAGES), 3000):
+            yield IMAGES[start : start + 3000], LABELS[start : start + 3000]
+
+
+def read(tmp_path, source, fingerprint="file of today", **kwargs):
+    return decoded_cache.read_split(tmp_path, "set/train", fingerprint, source, **kwargs)
+
+
+def test_a_second_start_decodes_nothing(tmp_path):
+    source, texts = Source(), []
+    for _ in range(2):
+        images, labels = read(tmp_path, source, report=texts.append)
+        np.testing.assert_array_equal(images, IMAGES)
+        np.testing.assert_array_equal(labels, LABELS)
+    assert source.times_decoded == 1
+    assert texts[0] == "decoding set/train, once"
+    assert "10,000 images" in texts[-1]
+
+
+def test_a_source_that_changed_is_decoded_again(tmp_path):
+    source = Source()
+    read(tmp_path, source)
+    read(tmp_path, source, "file of tomorrow")
+    assert source.times_decoded == 2
+
+
+def test_a_part_is_read_into_the_memory_it_is_for(tmp_path):
+    mask = np.arange(10_000) % 3 == 1
+    into = empty_images((mask.sum(), 4, 4, 3))
+    images, labels = read(tmp_path, Source(), choose=lambda count: mask[:count], into=into)
+    assert images is into
+    np.testing.assert_array_equal(images, IMAGES[mask])
+    np.testing.assert_array_equal(labels, LABELS[mask])
+
+
+@pytest.mark.parametrize("file", ["images", "labels.npy", "description.json"])
+@pytest.mark.parametrize("damage", ["truncated", "garbled", "missing"])
+def test_a_damaged_cache_is_replaced(tmp_path, file, damage):
+    source, texts = Source(), []
+    read(tmp_path, source)
+    (path,) = tmp_path.glob(f"decoded-*/{file}")
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(content[:-5])
+    else:
+        content[-3] ^= 0xFF
+        path.write_bytes(content)
+    images, labels = read(tmp_path, source, report=texts.append)
+    np.testing.assert_array_equal(images, IMAGES)
+    np.testing.assert_array_equal(labels, LABELS)
+    assert source.times_decoded == 2
+    assert "is damaged" in texts[0]
+
+
+def test_of_two_processes_one_decodes_and_the_other_waits(tmp_path):
+    from filelock import FileLock
+
+    source, texts = Source(), []
+    read(tmp_path, source)
+    (lock,) = tmp_path.glob("*.lock")
+    with FileLock(lock):
+        thread = threading.Thread(target=lambda: read(tmp_path, source, report=texts.append))
+        thread.start()
+        while not texts:
+            time.sleep(0.01)
+    thread.join()
+    assert texts == ["waiting for another process that decodes set/train"]
+    assert source.times_decoded == 1
+
+
+def test_a_source_that_breaks_off_leaves_nothing_behind(tmp_path):
+    def broken():
+        yield IMAGES[:10], LABELS[:10]
+        raise DataError("truncated")
+
+    with pytest.raises(DataError, match="truncated"):
+        read(tmp_path, broken)
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"--cache_dir=.*file can't keep"):
+        decoded_cache.read_split(tmp_path / "file", "set/train", "", Source())
+
+
+def test_a_tensor_shares_the_memory_of_its_images():
+    images = empty_images((8, 4, 4, 3))
+    images[:] = 1
+    tensor = shared_tensor(images)
+    images[3] = 7
+    assert tensor[3].numpy().max() == 7
+    np.testing.assert_array_equal(shared_tensor(images[1::2]), images[1::2])  # Not in order: copied.

@@ -1,0 +1,285 @@
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from support.image_files import CLASSES, picture, write_folder, write_imagenet_archives
+from support.programs import run_program, same_weights
+
+from keras_mt.experiments.datasets.image_views import plain_view, random_view
+from keras_mt.experiments.datasets.streamed import is_streamed, load_streamed
+from keras_mt.experiments.errors import DataError, DataRequestError
+
+DRAWING = {"batch_size": 6, "labeled_per_batch": 2, "seed": 1, "with_examples": False}
+# A sixteenth of the width and two stages instead of four: no result to report.
+SMALL = (
+    "--num_labels=6", "--architecture=resnext152", "--blocks=1,1", "--width=0.0625", "--image_size=32", "--num_heads=2",
+    "--batch_size=6", "--labeled_per_batch=2", "--unlabeled_stream=unlabeled", "--optimizer=sgd", "--input_noise=0",
+    "--learning_rate_schedule=cosine", "--cosine_epochs=75", "--learning_rate_rampup_epochs=2", "--weight_decay=5e-5",
+    "--initial_learning_rate=0.01", "--max_learning_rate=0.05", "--consistency=kl", "--max_consistency_weight=10",
+    "--rampup_epochs=1", "--training_epochs=2", "--logit_distance_weight=0.01", "--logit_distance_over=mean",
+    "--ema_warmup", "--augmentation=imagenet", "--evaluation_steps=3", "--translate=0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pictures")
+    write_folder(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    """ImageNet's own builder on small archives of the true format."""
+    import tensorflow_datasets as tfds
+
+    data_dir = tmp_path_factory.mktemp("tfds")
+    write_imagenet_archives(data_dir / "downloads" / "manual")
+    tfds.builder("imagenet2012", data_dir=str(data_dir)).download_and_prepare()
+    return str(data_dir)
+
+
+def load(folder, **changes):
+    arguments = {"image_size": 32, "num_labels": 6, "augmentation": "imagenet", **changes}
+    return load_streamed("folder", str(folder), **arguments)
+
+
+def test_a_folder_has_its_classes_its_unlabeled_pictures_and_its_test_pictures(folder):
+    data = load(folder)
+    assert data.class_names == CLASSES
+    assert data.num_examples == 3 * 8 + 6
+    assert (data.labels[-6:] == -1).all()
+    np.testing.assert_array_equal(np.bincount(data.labels[data.labeled]), [2, 2, 2])
+    assert len(data.evaluation_labels) == 12
+    for images, labels in data.evaluation_batches(5):
+        assert images.shape[1:] == (32, 32, 3)
+        np.testing.assert_array_equal(tf.argmax(tf.reduce_mean(images, axis=(1, 2)), axis=1), labels)
+
+
+def test_two_views_of_a_picture_differ_and_the_batch_of_a_step_is_always_the_same(folder):
+    data = load(folder)
+    batches = list(data.training_batches(first_step=0, **DRAWING).take(5))
+    again = next(iter(data.training_batches(first_step=3, **DRAWING)))
+    (first, second), labels = batches[3]
+    assert first.shape == second.shape == (6, 32, 32, 3)
+    assert (first.numpy() != second.numpy()).any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(again[0][0], first)
+    np.testing.assert_array_equal(again[0][1], second)
+    assert (labels.numpy()[:2] >= 0).all()
+    assert (labels.numpy()[2:] == -1).all()
+
+
+def test_a_labels_file_names_the_labeled_pictures(folder, tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text(f"# chosen by hand\n{CLASSES[1]}_3.png {CLASSES[1]}\n\n{CLASSES[0]}/{CLASSES[0]}_0.JPEG\n")
+    data = load(folder, labels_file=str(path))
+    assert sorted(data.ranges.names[data.labeled]) == [
+        f"{CLASSES[0]}/{CLASSES[0]}_0.JPEG",
+        f"{CLASSES[1]}/{CLASSES[1]}_3.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "culprit"),
+    [
+        ("unknown.jpg\n", "line 1: 'unknown.jpg' is no training image"),
+        (f"{CLASSES[0]}_0.JPEG\n{CLASSES[0]}_0.JPEG", "line 2: .* is already named in line 1"),
+        (f"{CLASSES[0]}_0.JPEG {CLASSES[1]}", f"line 1: .* is of class '{CLASSES[0]}', not '{CLASSES[1]}'"),
+        ("0.jpg", "line 1: '0.jpg' has no class"),
+        ("../../etc/passwd", "line 1: '../../etc/passwd' is no training image"),
+        ("# nothing\n", "names no image"),
+        ("\x00\xff", "no training image"),
+    ],
+)
+def test_a_wrong_labels_file_is_named(folder, tmp_path, text, culprit):
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    with pytest.raises(DataRequestError, match=f"--labels_file=.*{culprit}"):
+        load(folder, labels_file=str(path))
+
+
+def test_a_labels_file_that_is_missing_or_no_text_is_named(folder, tmp_path):
+    with pytest.raises(DataRequestError, match="can't be read"):
+        load(folder, labels_file=str(tmp_path / "missing"))
+    (tmp_path / "picture").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(DataRequestError, match="no text"):
+        load(folder, labels_file=str(tmp_path / "picture"))
+
+
+def test_a_broken_picture_is_named(tmp_path):
+    write_folder(tmp_path)
+    broken = next((tmp_path / "train" / CLASSES[0]).iterdir())
+    broken.write_bytes(broken.read_bytes()[:30])
+    data = load(tmp_path)
+    index = list(data.ranges.names).index(f"{CLASSES[0]}/{broken.name}")
+    with pytest.raises(DataError, match=f"{broken.name} can't be decoded"):
+        data.ranges.image(index)
+    broken.write_bytes(b"")
+    with pytest.raises(DataError, match=f"{broken.name} was cut off"):
+        data.ranges.image(index)
+    with pytest.raises(DataError, match=f"{broken.name} is empty"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("case", ["missing", "one class", "no test"])
+def test_a_folder_that_is_none_of_classes_is_named(tmp_path, case):
+    if case == "no test":
+        write_folder(tmp_path)
+        for path in sorted((tmp_path / "test").rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        (tmp_path / "test").rmdir()
+    elif case == "one class":
+        (tmp_path / "only").mkdir()
+    with pytest.raises(DataRequestError, match="--data_dir="):
+        load(tmp_path / "nowhere" if case == "missing" else tmp_path)
+
+
+def test_held_out_pictures_are_trained_on_by_nobody(folder):
+    data = load(folder, phase="validation", num_validation=6)
+    assert len(data.evaluation_labels) == 6
+    assert data.num_examples == 24
+    assert not set(data.evaluation_ranges.names) & set(data.ranges.names)
+    assert (data.evaluation_labels >= 0).all()
+
+
+def test_imagenet_is_read_from_what_its_own_builder_prepared(imagenet, tmp_path):
+    assert is_streamed("imagenet2012", imagenet)
+    said = []
+    arguments = {"image_size": 32, "num_labels": "all", "cache_dir": str(tmp_path)}
+    data = load_streamed("imagenet2012", imagenet, report=said.append, **arguments)
+    assert (data.num_examples, len(data.class_names)) == (18, 1000)
+    assert min(data.ranges.names) == "n01440764_0.JPEG"
+    assert len(data.evaluation_labels) == 50
+    assert any("indexing" in text for text in said)
+    for index in range(18):
+        shown = int(np.argmax(data.ranges.image(index).numpy().mean(axis=(0, 1))))
+        assert shown == data.labels[index]
+    again = []
+    load_streamed("imagenet2012", imagenet, report=again.append, **arguments)
+    assert not again
+
+
+@pytest.mark.parametrize(
+    ("damage", "culprit"), [("one record less", "holds 17 of 18 examples"), ("cut off", "can't be read as records")]
+)
+def test_a_damaged_file_of_records_is_named(imagenet, tmp_path, damage, culprit):
+    shutil.copytree(imagenet, tmp_path / "tfds")
+    (path,) = (tmp_path / "tfds").rglob("imagenet2012-train.tfrecord*")
+    if damage == "cut off":
+        path.write_bytes(path.read_bytes()[:-10])
+    else:
+        records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for record in records[1:]:
+                writer.write(record)
+    with pytest.raises(DataError, match=culprit):
+        load_streamed("imagenet2012", str(tmp_path / "tfds"), image_size=32, cache_dir=str(tmp_path / "cache"))
+
+
+def test_a_view_is_a_function_of_its_seed_and_stays_in_range():
+    image = tf.constant(np.random.default_rng(0).integers(0, 256, (61, 47, 3)), "uint8")
+    views = [random_view(image, 24, tf.constant([3, place], "int64")).numpy() for place in (0, 0, 1, 2, 3)]
+    np.testing.assert_array_equal(views[0], views[1])
+    assert all((views[0] != other).any() for other in views[2:])
+    assert all(view.min() >= 0 and view.max() <= 255 for view in views)
+
+
+def test_the_plain_view_is_the_middle():
+    image = np.zeros((80, 40, 3), "uint8")
+    image[30:50, 10:30] = 255
+    view = plain_view(tf.constant(image), 28).numpy()
+    assert view.shape == (28, 28, 3)
+    assert view[14, 14].min() > 250
+    np.testing.assert_allclose(view, view[::-1], atol=1)
+    np.testing.assert_allclose(view, view[:, ::-1], atol=1)
+
+
+@pytest.mark.slow
+def test_the_imagenet_experiment_runs_end_to_end_and_resumes(folder, imagenet, tmp_path):
+    common = (*SMALL, f"--cache_dir={tmp_path / 'cache'}")
+    run = tmp_path / "imagenet"
+    arguments = (*common, "--dataset=imagenet2012", f"--data_dir={imagenet}", "--num_labels=all", "--top5_error")
+    arguments = (*arguments, "--unlabeled_stream=all", f"--run_dir={run}")
+    process = run_program("train", *arguments)
+    assert process.returncode == 0, process.stderr
+    assert "teacher_top5_error" in (run / "evaluations.csv").read_text().splitlines()[0]
+    flags = (*common, "--dataset=folder", f"--data_dir={folder}")
+    steps = ("--training_steps=6", "--checkpoint_steps=2")
+    process = run_program("train", *flags, *steps, f"--run_dir={tmp_path / 'whole'}")
+    assert process.returncode == 0, process.stderr
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    for file in ("results.json", "checkpoints/step-6"):  # As if it had been killed after step 4.
+        path = tmp_path / "cut" / file
+        path.rename(tmp_path / f"away-{path.name}")
+    process = run_program(
+        "train", *flags, "--training_steps=6", "--checkpoint_steps=2", f"--run_dir={tmp_path / 'cut'}"
+    )
+    assert process.returncode == 0, process.stderr
+    assert "continues at step 4" in process.stdout
+    same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_picture_that_breaks_during_training_ends_the_run_with_a_sentence(tmp_path):
+    write_folder(tmp_path / "pictures")
+    for path in (tmp_path / "pictures" / "unlabeled").iterdir():
+        path.write_bytes(b"no picture at all")
+    flags = (*SMALL, "--dataset=folder", f"--data_dir={tmp_path / 'pictures'}")
+    process = run_program("train", *flags, f"--run_dir={tmp_path / 'run'}")
+    assert process.returncode == 1
+    sentence = process.stderr.strip().splitlines()[-1]
+    assert sentence.startswith("error: ")
+    assert "can't be decoded" in sentence
+    assert "Traceback" not in process.stderr
+
+
+def test_labels_of_a_folder_may_come_from_a_csv(tmp_path):
+    random, lines = np.random.default_rng(0), ["picture,class"]
+    for place, count in (("", 9), ("test", 6)):
+        (tmp_path / "all" / place).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            name = f"{place}/{number}.jpg".lstrip("/")
+            (tmp_path / "all" / name).write_bytes(picture(random, number % 3))
+            if number != 8:
+                lines.append(f"{name},{'abc'[number % 3]}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    arguments = {"image_size": 16, "labels_file": str(tmp_path / "labels.csv")}
+    data = load_streamed("folder", str(tmp_path / "all"), **arguments)
+    assert data.class_names == ("a", "b", "c")
+    assert data.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, -1]
+    assert data.labeled.tolist() == list(range(8))
+    assert data.evaluation_labels.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.jpg,a\n9.jpg,b", "line 2: '9.jpg' is no picture"),
+        ("0.jpg,a\n0.jpg,b", "line 2: '0.jpg' is named twice"),
+        ("0.jpg,a\n1.jpg,a", "has 1 classes"),
+        ("0.jpg,a\n1.jpg", "line 2: '1.jpg' has no class"),
+        (None, "can't be read"),
+    ],
+)
+def test_a_csv_of_labels_that_is_wrong_is_named(tmp_path, text, message):
+    random = np.random.default_rng(0)
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").write_bytes(picture(random, number))
+    if text:
+        (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DataRequestError, match=re.escape(message)):
+        load_streamed("folder", str(tmp_path), image_size=16, labels_file=str(tmp_path / "labels.csv"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
+def test_pictures_of_all_kinds_are_read(tmp_path, kind):
+    image = Image.fromarray(np.full((20, 30, 3), 200, "uint8"))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        image.save(tmp_path / name / f"x.{kind.lower()}", kind)
+    data = load_streamed("folder", str(tmp_path), image_size=16, phase="validation", num_validation=1)
+    (images, _), *_ = data.evaluation_batches()
+    assert images.shape == (1, 16, 16, 3)
+    assert abs(float(tf.reduce_mean(images)) - 200) < 3

@@ -1,0 +1,235 @@
+import json
+
+import pytest
+from support.programs import run_program
+
+from keras_mt.experiments.reporting import ablations, figures, tables
+from keras_mt.experiments.reporting.published import TABLES
+from keras_mt.experiments.reporting.runs import read_runs
+from keras_mt.experiments.running.program import UsageError
+
+ROW = "step,student_error,teacher_error,student_classification_cost,teacher_classification_cost\n"
+BASE = {
+    "dataset": "svhn_cropped", "num_labels": "250", "num_extra_unlabeled": 0, "architecture": "convnet13",
+    "phase": "test", "translate": 2, "flip": False, "method": "mean_teacher", "width": 1.0, "precision": "float32",
+    "seed": 0, "data_seed": 0, "ema_decay_during_rampup": 0.99, "ema_decay_after_rampup": 0.999, "student_dropout": 0.5,
+    "teacher_dropout": 0.5, "max_consistency_weight": 1.0, "batch_size": 100,
+}  # fmt: skip
+
+
+def write_run(root, name, student, teacher, step=180_000, data="the original .mat files", top5=None, **flags):
+    """A folder as a finished run leaves it, with errors of our choice."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    seed = flags.get("seed", 0)
+    content = {
+        "step": step, "student": {"error": student}, "teacher": {"error": teacher}, "data": data,
+        "flags": {**BASE, **flags, "data_seed": seed},
+    }  # fmt: skip
+    if top5 is not None:
+        content["teacher"]["top5_error"] = top5
+    (folder / "results.json").write_text(json.dumps(content))
+    (folder / "flags.cfg").write_text("")
+    rows = [f"{step // 2},{2 * student},{2 * teacher},1.0,0.9", f"{step},{student},{teacher},0.5,0.4"]
+    (folder / "evaluations.csv").write_text(ROW + "\n".join(rows) + "\n")
+    return folder
+
+
+def read(root):
+    return read_runs([str(root)])[0]
+
+
+def test_a_table_holds_mean_deviation_and_number_beside_the_published_figure(tmp_path):
+    for seed, error in enumerate((4.0, 5.0, 6.0)):
+        write_run(tmp_path, f"mt{seed}", 9.0, error, seed=seed)
+    write_run(tmp_path, "sup", 27.0, 30.0, step=40_000, method="supervised")
+    ((title, table, _),) = tables.published_tables(read(tmp_path))
+    assert "table 1" in title
+    assert table.loc["Mean Teacher, here", "250 labels"] == "5.00 ± 1.00 (3 runs)"
+    assert table.loc["Mean Teacher, published", "250 labels"] == "4.35 ± 0.50"
+    assert table.loc["Supervised only, here", "250 labels"] == "27.00 (1 run)"  # The student.
+    assert table.loc["Mean Teacher, here", "500 labels"] == ""
+
+
+def test_a_run_that_is_not_the_papers_is_said_to_be_another_experiment(tmp_path):
+    changed = {"width": 0.25, "precision": "bfloat16", "batch_size": 32}
+    write_run(tmp_path, "a", 9.0, 5.0, step=2000, data="TFDS svhn, JPEG images", **changed)
+    ((_, table, _),) = tables.published_tables(read(tmp_path))
+    (label,) = [label for label in table.index if "here" in label]
+    for part in ("width 0.25", "batches of 32 ", "2,000 steps instead of 180,000", "bfloat16 instead", "JPEG copies"):
+        assert part in label
+    assert table.loc["Mean Teacher, published", "250 labels"] == "4.35 ± 0.50"
+
+
+def test_two_settings_are_never_averaged(tmp_path):
+    write_run(tmp_path, "a", 9.0, 4.0, max_consistency_weight=1.0)
+    write_run(tmp_path, "b", 9.0, 8.0, max_consistency_weight=3.0)
+    ((_, table, _),) = tables.published_tables(read(tmp_path))
+    here = [cell for label, cell in table["250 labels"].items() if "here" in label]
+    assert sorted(here) == ["4.00 (1 run)", "8.00 (1 run)"]
+    rows, _ = tables.all_settings(read(tmp_path))
+    assert len(rows) == 2
+
+
+def test_what_most_settings_share_is_said_once(tmp_path):
+    for name, changed in (
+        ("a", {}),
+        ("b", {"teacher_dropout": 0.0}),
+        ("c", {"max_consistency_weight": 3.0}),
+        ("d", {"max_consistency_weight": 5.0}),
+    ):
+        write_run(tmp_path, name, 9.0, 4.0, **changed)
+    rows, usual = tables.all_settings(read(tmp_path))
+    assert sorted(rows["what differs"]) == [
+        "max_consistency_weight 1",
+        "max_consistency_weight 1, teacher_dropout 0",
+        "max_consistency_weight 3",
+        "max_consistency_weight 5",
+    ]  # Two of four have the weight 1, which is no majority.
+    assert usual == ["svhn_cropped, 250 labels, Mean Teacher, test: where nothing else is said, teacher_dropout 0.5."]
+
+
+def test_the_table_of_imagenet_is_of_top5_errors(tmp_path):
+    imagenet = {"dataset": "imagenet2012", "num_labels": "128000", "architecture": "resnext152", "batch_size": 400}
+    write_run(tmp_path, "a", 40.0, 30.0, step=345_950, top5=9.0, **imagenet)
+    write_run(tmp_path, "b", 40.0, 30.0, step=345_950, seed=1, **imagenet)  # Has none.
+    ((_, table, _),) = tables.published_tables(read(tmp_path))
+    assert table.loc["Mean Teacher, here", "10 % of the labels"] == "9.00 (1 run)"
+
+
+@pytest.mark.parametrize("table", TABLES, ids=[table.title for table in TABLES])
+def test_published_figures_belong_to_columns_and_lengths(table):
+    for method, published in table.figures.items():
+        assert set(published) <= set(table.columns)
+        assert all((method, column) in table.steps for column in published)
+    assert list(table.columns) == [*dict.fromkeys(table.columns)]
+
+
+def test_an_ablation_is_what_differs_in_one_thing(tmp_path):
+    for seed in (0, 1):
+        for decay in (0.9, 0.99):
+            write_run(
+                tmp_path, f"{decay}-{seed}", 9.0, 10 * decay + seed, seed=seed, phase="validation",
+                ema_decay_during_rampup=decay, ema_decay_after_rampup=decay,
+            )  # fmt: skip
+        write_run(tmp_path, f"scheme-{seed}", 9.0, 5.0, seed=seed, phase="validation")
+        write_run(tmp_path, f"dropout-{seed}", 9.0, 7.0, seed=seed, phase="validation", teacher_dropout=0.0)
+    found = {ablation.varied: ablation.errors for ablation in ablations.find_ablations(read(tmp_path))}
+    assert found == {
+        "EMA decay": {"0.9": [9.0, 10.0], "0.99": [9.9, 10.9], "0.99 → 0.999": [5.0, 5.0]},
+        "dropout, student / teacher": {"0.5": [5.0, 5.0], "0.5 / 0": [7.0, 7.0]},
+    }
+
+
+def test_ablations_on_two_data_sets_are_told_apart_by_the_data_only(tmp_path):
+    for dataset, width in (("svhn_cropped", 1.0), ("cifar10", 0.25)):
+        for trust in (0.0, 1.0):
+            write_run(tmp_path, f"{dataset}-{trust}", 9.0, 5.0, dataset=dataset, width=width, consistency_trust=trust)
+    write_run(tmp_path, "rampup", 9.0, 5.0, dataset="cifar10", width=0.25, consistency_trust=0.0, rampup_steps=9)
+    found = [(ablation.varied, ablation.setting) for ablation in ablations.find_ablations(read(tmp_path))]
+    trust = "trust: MSE (0) to KL (1)"
+    assert found == [
+        (trust, "cifar10, 250 labels"),
+        (trust, "svhn_cropped, 250 labels"),
+        ("ramp-up, steps", "cifar10, 250 labels"),
+    ]
+
+
+def test_the_report_is_one_page_with_its_figures_and_the_same_bytes_each_time(tmp_path):
+    for seed in (0, 1):
+        for weight in (0.3, 1.0, 3.0):
+            write_run(
+                tmp_path / "runs", f"{weight}-{seed}", 9.0, weight + seed, seed=seed, max_consistency_weight=weight
+            )
+    (tmp_path / "runs" / "begun").mkdir()
+    (tmp_path / "runs" / "begun" / "flags.cfg").write_text("")
+    (tmp_path / "introduction.txt").write_text("What was\nrun.\n\nAnd why.\n")
+    outputs = []
+    for name in ("first", "second"):
+        process = run_program(
+            "report",
+            f"--runs={tmp_path / 'runs'}",
+            f"--introduction={tmp_path / 'introduction.txt'}",
+            f"--output={tmp_path / name}",
+        )
+        assert process.returncode == 0, process.stderr
+        outputs.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert outputs[0] == outputs[1]
+    assert set(outputs[0]) == {"report.md", "report.html", "report_training_curves.png", "report_ablations.png"}
+    page = outputs[0]["report.html"].decode()
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page.replace("http-equiv", "")  # Nothing is fetched.
+    for part in ("4.35 ± 0.50", "Mean Teacher", "begun"):
+        assert part in page
+    text = outputs[0]["report.md"].decode()
+    assert text.startswith("# Mean Teacher: results\n\nWhat was run.\n\nAnd why.\n\n")
+    assert "| Mean Teacher, published | 4.35 ± 0.50 |" in text
+    assert "| consistency weight | 0.3 | 0.80 ± 0.71 (2 runs) |" in text
+    assert "unfinished" in text
+
+
+def test_more_ablations_than_a_figure_can_hold_are_counted(tmp_path, monkeypatch):
+    from keras_mt.experiments.reporting import page
+
+    for weight in (0.3, 1.0):
+        write_run(tmp_path / "runs", str(weight), 9.0, weight, max_consistency_weight=weight)
+    monkeypatch.setattr(page, "_MOST_PANELS", 0)
+    page.write_report(read(tmp_path / "runs"), [], tmp_path / "report")
+    assert "1 sets of runs differ in one thing only" in (tmp_path / "report" / "report.md").read_text()
+    assert not (tmp_path / "report" / "report_ablations.png").exists()
+
+
+@pytest.mark.parametrize("case", ["missing", "empty"])
+def test_folders_without_runs_are_named(tmp_path, case):
+    folder = tmp_path / "nothing" if case == "missing" else tmp_path
+    with pytest.raises(UsageError, match="--runs="):
+        read_runs([str(folder)])
+
+
+@pytest.mark.slow
+def test_damaged_results_and_missing_flags_get_a_sentence(tmp_path):
+    write_run(tmp_path, "a", 1.0, 1.0)
+    (tmp_path / "a" / "results.json").write_text('{"flags": ')
+    for flags, status, culprit in (
+        ((f"--runs={tmp_path}",), 1, "results.json is damaged"),
+        ((), 2, "--runs is missing"),
+        ((f"--runs={tmp_path}", f"--output={tmp_path / 'a' / 'flags.cfg'}"), 2, "--output="),
+    ):
+        process = run_program("report", *flags)
+        assert process.returncode == status
+        assert culprit in process.stderr.strip().splitlines()[-1]
+        assert "Traceback" not in process.stderr
+
+
+def test_errors_by_labels_leave_out_the_runs_that_settings_were_chosen_on(tmp_path):
+    digits = {"dataset": "digits", "method": "supervised"}
+    for seed in (0, 1):
+        for labels, error in (("20", 9.0), ("100", 3.0)):
+            write_run(tmp_path, f"{labels}-{seed}", error + seed, 50.0, seed=seed, num_labels=labels, **digits)
+    write_run(tmp_path, "tuning", 0.0, 0.0, num_labels="20", **{**digits, "phase": "validation"})
+    write_run(tmp_path, "other", 7.0, 7.0, num_labels="20", **{**digits, "student_dropout": 0.0})
+    runs = read(tmp_path)
+    ((name, table),) = tables.by_labels(runs)
+    assert name == "digits"
+    assert table.loc["Supervised only"].tolist() == ["9.50 ± 0.71 (2 runs)", "3.50 ± 0.71 (2 runs)"]
+    assert table.loc["Supervised only, variant 2"].tolist() == ["7.00 (1 run)", ""]
+    (axis,) = figures.errors_by_labels(runs).axes
+    assert axis.lines[0].get_xdata().tolist() == [20, 100]
+    assert axis.lines[0].get_ydata().tolist() == [9.5, 3.5]
+
+
+def test_methods_are_compared_with_mean_teacher_on_the_same_seeds(tmp_path):
+    for seed, (supervised, teacher) in enumerate([(9.0, 5.0), (8.0, 9.0), (7.0, 4.0)]):
+        write_run(tmp_path, f"supervised-{seed}", supervised, 50.0, seed=seed, dataset="digits", method="supervised")
+        write_run(tmp_path, f"teacher-{seed}", 50.0, teacher, seed=seed, dataset="digits")
+    write_run(tmp_path, "unpaired", 90.0, 50.0, seed=3, dataset="digits", method="supervised")
+    ((_, table),) = tables.by_labels(read(tmp_path))
+    assert table.loc["Supervised only − Mean Teacher, paired by seed"].tolist() == ["2.00 ± 2.65 (3 runs), 2 above 0"]
+    write_run(tmp_path, "variant", 50.0, 5.0, dataset="digits", student_dropout=0.0)
+    ((_, table),) = tables.by_labels(read(tmp_path))
+    assert not [row for row in table.index if "paired" in row]
+
+
+def test_one_number_of_labels_makes_no_figure(tmp_path):
+    write_run(tmp_path, "only", 9.0, 9.0, dataset="digits")
+    assert figures.errors_by_labels(read(tmp_path)) is None

@@ -1,0 +1,98 @@
+"""The results that the documents tell of come from the result files of the repository."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+from support.programs import run_program
+
+from keras_mt.experiments.reporting.published import METHODS
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = {"test": "results", "tuning": "results_tuning", "ablations": "results_ablations"}
+TWO_DECIMALS = r"(?<![\d.])\d+\.\d\d(?!\d)"
+
+
+def test_the_documents_regenerate_byte_for_byte(tmp_path):
+    for folder, name in PAGES.items():
+        runs = f"results/{folder}"
+        process = run_program(
+            "report", f"--runs={runs}", f"--introduction={runs}/README.md", f"--name={name}", f"--output={tmp_path}"
+        )
+        assert process.returncode == 0, process.stderr
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".html"}
+    assert set(written) == {path.name for path in (ROOT / "docs").glob("results*") if path.suffix != ".html"}
+    for file, content in written.items():
+        assert (ROOT / "docs" / file).read_bytes() == content, file
+
+
+@pytest.mark.parametrize("folder", PAGES)
+def test_the_words_of_a_page_have_figures_that_were_measured(folder):
+    page = (ROOT / "docs" / f"{PAGES[folder]}.md").read_text()
+    measured = {
+        figure for line in page.splitlines() if line.startswith("|") for figure in re.findall(TWO_DECIMALS, line)
+    }
+    for path in (ROOT / "results" / folder).glob("**/evaluations.csv"):
+        *_, last = csv.DictReader(path.read_text().splitlines())
+        quantities = (name for name in last if name.endswith(("_error", "classification_cost")))
+        measured |= {f"{float(last[name]):.2f}" for name in quantities if last[name]}
+    words = (ROOT / "results" / folder / "README.md").read_text()
+    assert set(re.findall(TWO_DECIMALS, words)) <= measured
+
+
+def test_the_readme_claims_what_the_results_say():
+    results = (ROOT / "docs" / "results.md").read_text()
+    claim = (ROOT / "README.md").read_text().partition("## What it gains")[2].partition("## ")[0]
+    claimed = {"Supervised only": [], "Mean Teacher": []}
+    for row in claim.splitlines():
+        cells = [cell.strip() for cell in row.split("|")]
+        if len(cells) == 7 and cells[2].isdecimal():
+            for method, error in zip(claimed, cells[3:5], strict=True):
+                claimed[method].append(f"{error} ({cells[5]} runs)")
+    assert len(claimed["Mean Teacher"]) == 5 + 3 + 2
+    for method, errors in claimed.items():
+        for of_dataset in (errors[:5], errors[5:8]):
+            assert f"| {method} | {' | '.join(of_dataset)} |" in results
+        here = f"| {method}, here: another experiment"
+        cifar10 = [row for row in results.splitlines() if row.startswith(here) and "JPEG copies" in row]
+        for error in errors[8:]:
+            assert any(f" | {error} |" in row for row in cifar10), error
+
+
+# Rows by the kind of CPU that they are of: another adds in another order, and they do not repeat on it.
+ROWS = {
+    "avx2": [("digits", "results/test/results_digits", method) for method in METHODS],
+    "avx512f": [
+        ("cifar10", "results/tuning/results_cifar10_4000_tuning", "supervised"),
+        ("mnist", "results/test/results_mnist", "temporal_ensembling"),
+        ("mnist", "results/test/results_mnist/*num_labels=250", "pi"),
+    ],
+}
+
+
+def _kind_of_cpu():
+    cpu = Path("/proc/cpuinfo")
+    flags = cpu.read_text().split() if cpu.exists() else []
+    return next((kind for kind in ("avx512f", "avx2") if kind in flags), None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "dataset", "runs", "method"), [(kind, *row) for kind, rows in ROWS.items() for row in rows]
+)
+def test_a_row_runs_again_from_its_flagfile_to_the_same_error(kind, dataset, runs, method, tmp_path, request):
+    if kind != _kind_of_cpu():
+        pytest.skip(f"the row is of a CPU whose newest of avx512f and avx2 is {kind}")
+    environment = {} if dataset == "digits" else {"TFDS_DATA_DIR": request.getfixturevalue("shared_tfds")}
+    folder = next(
+        path.parent
+        for path in sorted(ROOT.glob(f"{runs}/**/results.json"))
+        if json.loads(path.read_text())["method"] == method
+    )
+    process = run_program("train", f"--flagfile={folder / 'flags.cfg'}", f"--run_dir={tmp_path}", **environment)
+    assert process.returncode == 0, process.stderr
+    there, here = (json.loads((path / "results.json").read_text()) for path in (folder, tmp_path))
+    assert (here["student"], here["teacher"]) == (there["student"], there["teacher"])
+    assert (tmp_path / "evaluations.csv").read_bytes() == (folder / "evaluations.csv").read_bytes()

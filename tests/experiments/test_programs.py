@@ -1,0 +1,130 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from support.programs import ROOT, TINY, run_program, same_weights, start_program
+from support.svhn_files import prepare_tfds, write_mat_files
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    process = run_program("train", *TINY, f"--run_dir={run}")
+    assert process.returncode == 0, process.stderr
+    return run, process
+
+
+def test_a_run_leaves_flags_events_evaluations_curves_export_and_results(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, process = finished
+    assert "labeled per batch: 10 of 20" in process.stdout
+    assert "consistency weight 5, sigmoid ramp-up over 6 steps" in process.stdout
+    results = json.loads((run / "results.json").read_text())
+    assert results["step"] == 12
+    assert results["num_labels"] == 50
+    assert results["method"] == "mean_teacher"
+    assert results["flags"]["max_consistency_weight"] == 5
+    assert {"keras_mt", "tensorflow", "keras", "python"} <= set(results["versions"])
+    rows = (run / "evaluations.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "5", "10", "12"]
+    assert float(rows[-1].split(",")[2]) == results["teacher"]["error"]
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    for network in ("student", "teacher"):
+        events = EventAccumulator(str(run / "events" / network)).Reload()
+        assert [event.step for event in events.Tensors("error")] == [5, 10, 12]
+
+
+@pytest.mark.slow
+def test_the_flagfile_of_a_run_reproduces_it(finished, tmp_path):
+    run, _ = finished
+    process = run_program("train", f"--flagfile={run / 'flags.cfg'}", f"--run_dir={tmp_path / 'again'}")
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "again" / "evaluations.csv").read_text() == (run / "evaluations.csv").read_text()
+
+
+def test_the_exported_teacher_is_served_without_keras_mt(finished, tmp_path):
+    run, _ = finished
+    images = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 1)).astype("uint8")
+    np.save(tmp_path / "images.npy", images)
+    script = """
+import sys
+sys.modules["keras_mt"] = sys.modules["keras"] = None  # Importing either fails.
+import numpy as np, tensorflow as tf
+images = np.load(sys.argv[2])
+loaded = tf.saved_model.load(sys.argv[1])
+answers = [loaded.serve(images)["probabilities"], loaded.serve(images.astype("float32"))["probabilities"]]
+answers.append(loaded.signatures["serving_default"](images=tf.constant(images))["probabilities"])
+assert all(np.allclose(answer, answers[0], atol=1e-6) for answer in answers)
+assert answers[0].shape == (3, 10) and np.allclose(np.sum(answers[0], axis=1), 1, atol=1e-5)
+"""
+    command = [sys.executable, "-c", script, str(run / "exported_teacher"), str(tmp_path / "images.npy")]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+
+
+def test_evaluate_measures_what_the_run_saved(finished):
+    run, _ = finished
+    process = run_program("evaluate", f"--run_dir={run}")
+    assert process.returncode == 0, process.stderr
+    results = json.loads((run / "results.json").read_text())
+    student, teacher = (float(n) for n in re.findall(r"(\d+\.\d+) %", process.stdout))
+    np.testing.assert_allclose([student, teacher], [results[n]["error"] for n in ("student", "teacher")], atol=0.006)
+
+
+# Within an epoch (evaluations at 5 and 10), and where checkpoint and evaluation fall together.
+@pytest.mark.parametrize(("checkpoint_steps", "kill_at"), [(4, 8), pytest.param(5, 10, marks=pytest.mark.slow)])
+def test_a_killed_run_continues_to_the_same_weights_and_evaluations(finished, tmp_path, checkpoint_steps, kill_at):
+    run, _ = finished
+    cut = tmp_path / "cut"
+    flags = [*TINY, f"--checkpoint_steps={checkpoint_steps}", f"--run_dir={cut}"]
+    process = start_program("train", *flags)
+    deadline = time.monotonic() + 300
+    while not (cut / "checkpoints" / f"step-{kill_at}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (cut / "results.json").exists()
+    continued = run_program("train", *flags)
+    assert continued.returncode == 0, continued.stderr
+    assert re.search(r"continues at step \d+", continued.stdout)
+    same_weights(run, cut)
+    assert (cut / "evaluations.csv").read_text() == (run / "evaluations.csv").read_text()
+
+
+@pytest.mark.parametrize("source", ["mat", pytest.param("tfds", marks=pytest.mark.slow)])
+def test_the_svhn_extra_experiment_runs_end_to_end(tmp_path, monkeypatch, source):
+    files = tmp_path / "files"
+    files.mkdir()
+    write_mat_files(files)
+    data_dir = files
+    if source == "tfds":
+        data_dir = tmp_path / "tfds"
+        prepare_tfds(files, data_dir, monkeypatch)
+    flags = ["--width=0.0625", "--training_steps=2", "--rampup_steps=1", "--rampdown_steps=1", "--evaluation_steps=2"]
+    flags += ["--num_labels=20", "--num_extra_unlabeled=40"]  # The files hold 60 + 50 images.
+    flags += [f"--cache_dir={tmp_path / 'cache'}"]
+    run = tmp_path / "run"
+    process = run_program(
+        "train", "--flagfile=flags/svhn_500_extra.cfg", *flags, f"--data_dir={data_dir}", f"--run_dir={run}"
+    )
+    assert process.returncode == 0, process.stderr
+    assert "20 labeled of 100 training examples" in process.stdout
+    assert json.loads((run / "results.json").read_text())["step"] == 2
+
+
+def test_importing_the_package_imports_no_data_set_plot_or_export_library():
+    script = """
+import sys, keras, tensorflow
+before = set(sys.modules)
+import keras_mt
+heavy = {"tensorflow_datasets", "sklearn", "scipy", "matplotlib", "pandas", "tensorboard", "absl.flags"}
+print(sorted(heavy & {name for name in set(sys.modules) - before}))
+"""
+    process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"

@@ -1,0 +1,137 @@
+import json
+import shutil
+import signal
+import time
+
+import pytest
+from support.programs import TINY, run_program, same_weights, start_program
+
+from keras_mt.experiments.running.program import UsageError
+from keras_mt.experiments.running.sweeps import read_sweep
+
+GRID = """
+[[grid]]
+flagfile = "tiny.cfg"
+seeds = [1]
+vary = { method = ["mean_teacher", "supervised"] }
+"""
+FOLDERS = [f"tiny,method={method}/seed=1" for method in ("mean_teacher", "supervised")]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A sweep file of two small runs beside its flagfile."""
+    (tmp_path / "flags" / "sweeps").mkdir(parents=True)
+    (tmp_path / "flags" / "tiny.cfg").write_text("\n".join(TINY) + "\n")
+    path = tmp_path / "flags" / "sweeps" / "grid.toml"
+    path.write_text(GRID)
+    return path
+
+
+def run_sweep(path, *flags):
+    return run_program("sweep", f"--sweep={path}", f"--runs={path.parents[2] / 'runs'}", *flags)
+
+
+def test_a_sweep_is_all_combinations_and_seeds(sweep):
+    runs = read_sweep(sweep)
+    assert [run.name for run in runs] == FOLDERS
+    flagfile = sweep.parents[1] / "tiny.cfg"
+    assert runs[0].arguments == (f"--flagfile={flagfile}", "--method=mean_teacher", "--seed=1", "--data_seed=1")
+
+
+def test_flags_vary_together_and_are_set_for_all(sweep):
+    sweep.write_text(
+        '[[grid]]\nflagfile = "tiny.cfg"\nset = { flip = true }\n'
+        'vary = { "translate, input_noise" = [[0, 0.0], [2, 0.1]], num_heads = [1, 2] }\n'
+    )
+    assert [run.name for run in read_sweep(sweep)] == [
+        f"tiny,flip=true,{moved},num_heads={heads}/seed=0"
+        for moved in ("translate=0,input_noise=0.0", "translate=2,input_noise=0.1")
+        for heads in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "culprit"),
+    [
+        ("", "holds no \\[\\[grid\\]\\]"),
+        ("[[grid]\n", "can't be read as a sweep file"),
+        ("[[grid]]\nseeds = [1]\n", "lacks its flagfile"),
+        ('[[grid]]\nflagfile = "tiny.cfg"\nseed = 1\n', "'seed' is none of"),
+        ('[[grid]]\nflagfile = "tiny.cfg"\nseeds = 3\n', "seeds=3 must be a list"),
+        ('[[grid]]\nflagfile = "tiny.cfg"\nvary = { method = "pi" }\n', "vary.method must be a list"),
+        ('[[grid]]\nflagfile = "tiny.cfg"\nvary = { "flip, width" = [[true]] }\n', "needs lists of 2 values"),
+        ('[[grid]]\nflagfile = "tiny.cfg"\n' * 2, "two runs that are the same"),
+    ],
+)
+def test_a_wrong_sweep_file_is_named(sweep, text, culprit):
+    sweep.write_text(text)
+    with pytest.raises(UsageError, match=f"--sweep=.*{culprit}"):
+        read_sweep(sweep)
+
+
+@pytest.mark.slow
+def test_wrong_flags_are_found_before_the_first_run_starts(sweep):
+    sweep.write_text(GRID.replace('"supervised"]', '"supervised", "nonsense"]'))
+    for flags, culprit in (
+        ((), "method=nonsense"),
+        (("--shard=3/2",), "--shard=3/2"),
+        (("--method=pi",), "--method varies in --sweep="),
+        (("--run_dir=x",), "--run_dir=x names one run"),
+    ):
+        process = run_sweep(sweep, *flags)
+        assert process.returncode == 2
+        assert culprit in process.stderr.strip().splitlines()[-1]
+        assert "Traceback" not in process.stderr
+    assert not (sweep.parents[2] / "runs").exists()
+
+
+@pytest.mark.slow
+def test_shards_share_the_runs_and_what_is_done_is_skipped(sweep, tmp_path):
+    runs = tmp_path / "runs" / "grid"
+    first = run_sweep(sweep, "--shard=1/2")
+    assert first.returncode == 0, first.stderr
+    assert sorted(path.parent.relative_to(runs).as_posix() for path in runs.rglob("results.json")) == FOLDERS[::2]
+    second = run_sweep(sweep, "--shard=2/2")
+    assert second.returncode == 0, second.stderr
+    assert all((runs / folder / "results.json").exists() for folder in FOLDERS)
+    again = run_sweep(sweep)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("is done") == 2
+    assert "all 2 runs are done" in again.stdout
+
+    # A run that can't be finished is named, and the others go on.
+    damaged = runs / FOLDERS[0]
+    (damaged / "results.json").unlink()
+    (damaged / "evaluations.csv").write_text("step,student_error\nfive,1\n")
+    shutil.rmtree(runs / FOLDERS[1])
+    process = run_sweep(sweep)
+    assert process.returncode == 1
+    sentence = process.stderr.strip().splitlines()[-1]
+    assert sentence.startswith("error: 1 of 2 runs failed: ")
+    assert FOLDERS[0] in sentence
+    assert "evaluations.csv is damaged" in sentence
+    assert (runs / FOLDERS[1] / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_told_to_end_saves_and_continues_to_the_same_weights(sweep, tmp_path):
+    sweep.write_text('[[grid]]\nflagfile = "tiny.cfg"\n')
+    long = ("--training_steps=100", "--evaluation_steps=50")
+    undisturbed = run_program("sweep", f"--sweep={sweep}", f"--runs={tmp_path / 'whole'}", *long)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    process = start_program("sweep", f"--sweep={sweep}", f"--runs={tmp_path / 'runs'}", *long)
+    checkpoints = tmp_path / "runs" / "grid" / "tiny" / "seed=0" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not any(checkpoints.glob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert "was interrupted and saved; the same command continues the sweep" in errors
+    process = run_sweep(sweep, *long)
+    assert process.returncode == 0, process.stderr
+    assert "continues at step" in process.stdout
+    same_weights(tmp_path / "whole" / "grid" / "tiny" / "seed=0", tmp_path / "runs" / "grid" / "tiny" / "seed=0")
+    results = json.loads((checkpoints.parent / "results.json").read_text())
+    assert results["step"] == 100

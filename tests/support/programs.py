@@ -1,0 +1,111 @@
+"""Runs the programs the way a user does: in a process of their own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# A sixteenth of the paper's width on digits: seconds, and no result to report.
+TINY = (
+    "--dataset=digits", "--num_labels=50", "--width=0.0625", "--batch_size=20", "--labeled_per_batch=10",
+    "--training_steps=12", "--rampup_steps=6", "--evaluation_steps=5", "--checkpoint_steps=4",
+    "--max_consistency_weight=5",
+)  # fmt: skip
+
+
+def _arguments(name, flags, environment):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", **environment}
+    return {"args": [sys.executable, "-m", f"keras_mt.{name}", *flags], "env": environment, "text": True, "cwd": ROOT}
+
+
+def run_program(name, *flags, **environment):
+    """Returns the finished process of `python -m keras_mt.<name>`."""
+    return subprocess.run(**_arguments(name, flags, environment), capture_output=True, timeout=600, check=False)
+
+
+def finished_run(folder, *flags):
+    """Trains in a folder to the end of the run and returns the folder."""
+    process = run_program("train", *flags, f"--run_dir={folder}")
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+def start_program(name, *flags, **environment):
+    """Returns the process as soon as it runs."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(**_arguments(name, flags, environment), stdout=pipe, stderr=pipe)
+
+
+def free_ports(count):
+    """Returns ports that nobody listens on, none twice."""
+    sockets = [socket.socket() for _ in range(count)]
+    for number in sockets:
+        number.bind(("127.0.0.1", 0))
+    ports = [number.getsockname()[1] for number in sockets]
+    for number in sockets:
+        number.close()
+    return ports
+
+
+def tf_config(ports, index):
+    """Returns `TF_CONFIG` of one of several workers on this machine."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    return json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+
+
+def start_workers(count, folder, *flags, own=()):
+    """Starts `python -m keras_mt.train` on several workers, each with a run directory of its own, and returns all.
+
+    `own` are flags of one worker each, after those of all.
+    """
+    ports, own = free_ports(count), own or [()] * count
+    return [
+        start_program(
+            "train",
+            *flags,
+            *own[index],
+            f"--run_dir={folder / f'worker-{index}'}",
+            TF_CONFIG=tf_config(ports, index),
+            PYTHONFAULTHANDLER="1",  # A crash inside of TensorFlow tells where.
+        )
+        for index in range(count)
+    ]
+
+
+def succeed(processes):
+    """Waits for workers and asserts that all of them ended well."""
+    errors = finish_workers(processes)
+    statuses = [process.returncode for process in processes]
+    # Not the first one's words alone: a worker that crashed makes the others fail.
+    told = "\n".join(f"worker {index}: {text[-3000:]}" for index, text in enumerate(errors))
+    assert statuses == [0] * len(processes), f"{statuses}\n{told}"
+
+
+def finish_workers(processes):
+    """Waits for workers and returns what each wrote to stderr."""
+    return [process.communicate(timeout=300)[1] for process in processes]
+
+
+def final_weights(run):
+    """Returns student's and teacher's weights of the newest checkpoint by name."""
+    import tensorflow as tf
+
+    steps = [path.name.removeprefix("step-") for path in (run / "checkpoints").glob("step-*")]
+    newest = run / "checkpoints" / f"step-{max(int(step) for step in steps if step.isdigit())}"
+    reader = tf.train.load_checkpoint(str(newest / "state"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(("student", "teacher"))]
+    assert len(names) > 50
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def same_weights(first_run, second_run):
+    """Asserts that two runs ended with the same weights, bit for bit."""
+    first, second = final_weights(first_run), final_weights(second_run)
+    assert first.keys() == second.keys()
+    other = [name for name in first if first[name].tobytes() != second[name].tobytes()]
+    assert not other, (
+        f"{len(other)} of {len(first)} differ, {other[0]} by {abs(first[other[0]] - second[other[0]]).max()}"
+    )

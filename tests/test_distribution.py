@@ -1,0 +1,209 @@
+"""The run is the same run on several devices (keras issues 19796 and 20585 are what goes wrong otherwise).
+
+Steps are those of SGD: Adam divides by the size of a gradient, and makes rounding of one that is near 0 a full step.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from filelock import FileLock
+from support.programs import ROOT, TINY, free_ports, run_program, same_weights, succeed, tf_config
+
+from keras_mt.data.batches import evaluation_rows, training_batches, training_indices
+
+LATER = {"separate_passes": 4, "averaged_over": "participants", "teacher_statistics": "copy"}
+ENSEMBLING = {"method": "temporal_ensembling"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Trains in a process of its own (one strategy a process) and returns what `support/replicas.py` wrote."""
+    # Once for all processes of pytest-xdist.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())
+    folder = tmp_path_factory.getbasetemp().parent / f"replicas-{run}"
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+    def train(replicas, network, **settings):
+        settings = json.dumps({"replicas": replicas, "network": network, **settings}, sort_keys=True)
+        path = folder / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                command = [sys.executable, str(ROOT / "tests" / "support" / "replicas.py"), str(path), settings]
+                process = subprocess.run(
+                    command, env=environment, capture_output=True, text=True, timeout=300, check=False
+                )
+                assert process.returncode == 0, process.stderr[-3000:]
+        with np.load(path) as file:
+            return dict(file)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def trained_by_workers(tmp_path_factory):
+    """Trains in two processes that are the workers of one run, and returns what each of them wrote."""
+
+    def train(network, **settings):
+        folder, ports = tmp_path_factory.mktemp("workers"), free_ports(2)
+        settings = json.dumps({"replicas": 2, "network": network, **settings})
+        processes = []
+        for index in range(2):
+            cluster = {"TF_CONFIG": tf_config(ports, index), "PYTHONFAULTHANDLER": "1"}
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), **cluster}
+            command = [
+                sys.executable,
+                str(ROOT / "tests" / "support" / "replicas.py"),
+                str(folder / f"{index}.npz"),
+                settings,
+            ]
+            processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+        succeed(processes)
+        return [dict(np.load(folder / f"{index}.npz")) for index in range(2)]
+
+    return train
+
+
+def largest(first, second, prefix):
+    return max(np.abs(first[name] - second[name]).max() for name in first if name.startswith(prefix))
+
+
+@pytest.mark.parametrize(
+    ("network", "replicas"),
+    [("dense", 2), ("dense", 4), ("convnet", 2), pytest.param("convnet", 4, marks=pytest.mark.slow)],
+)
+def test_replicas_reproduce_the_weights_of_a_single_device(trained, network, replicas):
+    one, several = trained(1, network), trained(replicas, network)
+    assert largest(one, several, "weight/") < 1e-4
+    assert largest(one, several, "history/") < 1e-4
+    assert largest(one, several, "evaluation/") < 1e-4
+    np.testing.assert_allclose(several["prediction"], one["prediction"], atol=1e-4)
+    assert max(several[name].max() for name in several if name.startswith("drift/")) == 0.0
+
+
+@pytest.mark.parametrize("network", [pytest.param("convnet", marks=pytest.mark.slow), "dense"])
+def test_statistics_are_equal_on_all_replicas_even_where_each_has_its_own_batch_means(trained, network):
+    several = trained(2, network, synchronized=False, noise=True)
+    assert max(several[name].max() for name in several if name.startswith("drift/")) == 0.0
+    assert largest(trained(1, network), several, "weight/") > 1e-3  # It is another computation.
+
+
+@pytest.mark.parametrize(
+    ("network", "settings"),
+    [
+        ("convnet", {}),
+        ("dense", {"arrays": True}),  # Keras issue 20585, as its users meet it: `fit(x, y)`, `evaluate` and `predict`.
+        pytest.param("plain", {"model": ENSEMBLING}, marks=pytest.mark.slow),
+    ],
+)
+def test_workers_reproduce_the_weights_of_a_single_device_and_agree_bit_for_bit(
+    trained, trained_by_workers, network, settings
+):
+    one, (first, second) = trained(1, network, **settings), trained_by_workers(network, **settings)
+    for name in ("weight/", "history/", "evaluation/", "prediction"):
+        assert largest(one, first, name) < 1e-4
+    assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+
+
+def test_replicas_draw_noise_of_their_own(trained):
+    assert largest(trained(1, "convnet", noise=True), trained(2, "convnet", noise=True), "weight/") > 1e-3
+
+
+@pytest.mark.slow
+def test_the_later_protocol_is_the_same_on_two_devices(trained):
+    one, two = (trained(replicas, "dense", model=LATER) for replicas in (1, 2))
+    assert largest(one, two, "weight/") < 1e-4
+
+
+@pytest.mark.slow
+def test_replicas_remember_all_predictions(trained):
+    one, two = (trained(replicas, "plain", model=ENSEMBLING) for replicas in (1, 2))
+    np.testing.assert_array_equal(one["visits"], two["visits"])
+    np.testing.assert_allclose(one["averages"], two["averages"], atol=1e-5)
+    assert largest(one, two, "weight/") < 1e-4
+
+
+@pytest.mark.parametrize(("labeled_per_batch", "replicas"), [(4, 2), (4, 4), (1, 2), (6, 4), ("vary", 2), ("all", 4)])
+def test_the_rows_of_a_batch_are_the_same_and_labeled_ones_are_spread(labeled_per_batch, replicas):
+    labels = np.arange(60, dtype="int32") % 4
+    arguments = {"batch_size": 12, "labeled_per_batch": labeled_per_batch, "seed": 3}
+    one = training_indices(labels, np.arange(0, 60, 5), **arguments)(np.int64(7))
+    draw = training_indices(labels, np.arange(0, 60, 5), num_replicas=replicas, **arguments)
+    several = [tf.concat(rows, axis=0) for rows in zip(*(draw(np.int64(7), r) for r in range(replicas)), strict=True)]
+    assert sorted(zip(*(x.numpy() for x in one), strict=True)) == sorted(
+        zip(*(x.numpy() for x in several), strict=True)
+    )
+    if isinstance(labeled_per_batch, int):
+        shares = (several[1].numpy() >= 0).reshape(replicas, -1)
+        assert shares.sum(axis=1).max() - shares.sum(axis=1).min() <= 1
+        assert (np.sort(shares, axis=1)[:, ::-1] == shares).all()  # Labeled rows come first in each share.
+
+
+def test_a_worker_makes_the_shares_of_its_own_replicas_alone():
+    images = np.arange(60, dtype="uint8").reshape(60, 1, 1, 1)
+    arguments = {"batch_size": 12, "labeled_per_batch": 4, "seed": 3, "first_step": 5}
+    whole = iter(training_batches(images, np.arange(60) % 4, np.arange(0, 60, 5), **arguments))
+    share = {"num_replicas": 4, "replicas": (2, 3)}
+    second = iter(training_batches(images, np.arange(60) % 4, np.arange(0, 60, 5), **arguments, **share))
+    share = {"num_replicas": 4, "replicas": (0, 1)}
+    first = iter(training_batches(images, np.arange(60) % 4, np.arange(0, 60, 5), **arguments, **share))
+    for _ in range(7):
+        rows = next(whole)[0].numpy().ravel()
+        mine, others = (
+            [image for _ in range(2) for image in next(part)[0].numpy().ravel()] for part in (second, first)
+        )
+        assert sorted(rows) == sorted([*mine, *others])
+        assert len(mine) == 6
+
+
+@pytest.mark.parametrize(("count", "replicas", "largest_batch"), [(37, 4, 16), (5, 4, 500), (4, 4, 1), (100, 3, 10)])
+def test_images_to_evaluate_on_are_shared_out_without_an_empty_batch(count, replicas, largest_batch):
+    shares = [evaluation_rows(count, replicas, (replica,), largest_batch) for replica in range(replicas)]
+    assert len({len(share) for share in shares}) == 1
+    assert sorted(row for share in shares for batch in share for row in batch) == list(range(count))
+    assert all(0 < sum(map(len, batches)) <= max(largest_batch, replicas) for batches in zip(*shares, strict=True))
+    assert all(len(batch) for share in shares for batch in share)
+
+
+def test_a_batch_that_can_not_be_split_is_named():
+    with pytest.raises(ValueError, match="batch_size=10"):
+        training_indices(
+            np.zeros(20, "int32"), np.arange(20), batch_size=10, labeled_per_batch=5, seed=0, num_replicas=4
+        )
+
+
+@pytest.mark.slow
+def test_the_training_program_uses_two_devices_and_continues_to_the_same_weights(tmp_path):
+    flags = (*TINY, "--strategy=mirrored", "--logical_devices=2")
+    process = run_program("train", *flags, f"--run_dir={tmp_path / 'whole'}")
+    assert process.returncode == 0, process.stderr
+    assert json.loads((tmp_path / "whole" / "results.json").read_text())["replicas"] == 2
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    for name in ("results.json", "checkpoints/step-12"):  # As if it had been killed after step 8.
+        (tmp_path / "cut" / name).rename(tmp_path / name.replace("/", "-"))
+    process = run_program("train", *flags, f"--run_dir={tmp_path / 'cut'}")
+    assert process.returncode == 0, process.stderr
+    assert "continues at step 8" in process.stdout
+    same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    ("flags", "culprit"),
+    [
+        (("--logical_devices=3",), "--batch_size=20 must be a multiple of the 3 devices"),
+        (("--logical_devices=4", "--separate_passes"), "--labeled_per_batch=10 must be a multiple of the 4 devices"),
+        (("--logical_devices=65",), "logical_devices"),
+    ],
+)
+def test_a_batch_that_devices_can_not_share_is_a_wrong_flag(tmp_path, flags, culprit):
+    process = run_program("train", *TINY, *flags, f"--run_dir={tmp_path / 'run'}")
+    assert process.returncode == 2
+    assert culprit in process.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "run").exists()

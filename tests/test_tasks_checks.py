@@ -1,0 +1,112 @@
+"""Bad examples and labels are a `ValueError` in Keras' style before the first step."""
+
+import keras
+import numpy as np
+import pytest
+from support.networks import small_convnet
+
+import keras_mt
+from keras_mt.data import training_batches
+
+
+def with_(array, value, index=3):
+    array = array.copy()
+    array[index] = value
+    return array
+
+
+CASES = {
+    "NaN pixel": (
+        lambda x, y: (with_(x, np.nan, (5, 2, 2, 0)), y),
+        r"finite numbers. Received: nan at index \(5, 2, 2, 0\)",
+    ),
+    "infinite pixel": (lambda x, y: (with_(x, np.inf), y), "finite numbers. Received: inf"),
+    "no examples": (lambda x, y: (x[:0], y[:0]), r"must hold examples. Received: an array of shape \(0, 12, 12, 1\)"),
+    "label C": (lambda x, y: (x, with_(y, 4)), "from 0 to 3, or -1 for unlabeled examples. Received: 4"),
+    "label -2": (lambda x, y: (x, with_(y, -2)), "Received: -2"),
+    "label in a column": (lambda x, y: (x, with_(y, 7)[:, None]), "Received: 7"),
+    "float label": (lambda x, y: (x, with_(y.astype("float32"), 1.5)), "integer class labels. Received: 1.5"),
+    "NaN label": (lambda x, y: (x, with_(y.astype("float32"), np.nan)), "integer class labels. Received: nan"),
+    "no labels": (lambda x, y: (x, np.full_like(y, -1)), "labeled examples. Received: -1"),
+    "no one-hot labels": (lambda x, y: (x, np.full((len(y), 4), -1.0)), "labeled examples. Received: -1"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fit_refuses(batch, case):
+    images, labels = batch
+    change, message = CASES[case]
+    model = keras_mt.MeanTeacher(small_convnet())
+    model.compile()
+    before = [w.numpy() for w in model.weights]
+    with pytest.raises(ValueError, match=message):
+        model.fit(*change(images, labels), callbacks=[keras_mt.MeanTeacherCallback(1.0, verbose=False)], verbose=0)
+    assert all((a == b.numpy()).all() for a, b in zip(before, model.weights, strict=True))
+
+
+def test_fit_warns_of_a_class_without_a_labeled_example(batch):
+    images, labels = batch
+    model = keras_mt.MeanTeacher(small_convnet())
+    model.compile()
+    with pytest.warns(UserWarning, match="No labeled example of class 2 of 4"):
+        model.fit(images, np.where(labels == 2, -1, labels), verbose=0, callbacks=[keras_mt.MeanTeacherCallback(1.0)])
+
+
+def test_whole_numbers_as_floats_are_labels(batch):
+    images, labels = batch
+    model = keras_mt.MeanTeacher(small_convnet())
+    model.compile()
+    model.fit(images, labels.astype("float32"), verbose=0, callbacks=[keras_mt.MeanTeacherCallback(1.0, verbose=False)])
+
+
+IMAGES = np.zeros((10, 12, 12, 1), "uint8")
+LABELS = (np.arange(10) % 2).astype("int32")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("images", IMAGES.astype("float32")),
+        ("images", IMAGES[..., 0]),
+        ("images", IMAGES[:0]),
+        ("labels", LABELS[:9]),
+        ("labels", LABELS.astype("float32")),
+        ("labels", LABELS - 2),
+        ("labeled", np.array([], int)),
+        ("labeled", np.array([10])),
+        ("labeled", np.array([-1])),
+        ("batch_size", 0),
+        ("labeled_per_batch", 0),
+        ("labeled_per_batch", 5),
+        ("labeled_per_batch", "some"),
+    ],
+)
+def test_training_batches_refuse(argument, value):
+    arguments = {
+        "images": IMAGES, "labels": LABELS, "labeled": np.array([0, 1]),
+        "batch_size": 4, "labeled_per_batch": 2, "seed": 0,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=f"Argument `{argument}` must be .* Received: "):
+        training_batches(**{**arguments, argument: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: keras_mt.architectures.convnet13((8, 8, 3), 10), "at least 12×12 pixels"),
+        (lambda: keras_mt.architectures.convnet13((32, 32, 3), 10, num_heads=3), "`num_heads` must be 1 or 2"),
+        (lambda: keras_mt.architectures.convnet13((32, 32, 3), 10, width=0), "`width` must be positive"),
+        (lambda: keras_mt.architectures.convnet13((16, 16, 3), 10, translate=16), "`max_pixels` must be below"),
+        (lambda: keras_mt.MeanTeacher(small_convnet(), method="both"), "`method` must be one of"),
+        (lambda: keras_mt.MeanTeacher(small_convnet(), consistency="l1"), "consistency"),
+        (lambda: keras_mt.MeanTeacher(small_convnet(), logit_distance_weight=-1), "must not be negative"),
+        (lambda: keras_mt.MeanTeacher(small_convnet(), logit_distance_weight=1), "two heads"),
+        (lambda: keras_mt.MeanTeacher(keras.Sequential([keras.layers.Dense(3)])), "must be built"),
+        (lambda: keras_mt.MeanTeacherCallback(-1.0), "`consistency_weight` must not be negative"),
+        (lambda: keras_mt.MeanTeacherCallback(1.0, ema_decay=1.0), r"in the range \[0, 1\)"),
+        (lambda: keras_mt.MeanTeacherCallback(float("nan")), "`consistency_weight`"),
+    ],
+)
+def test_what_cannot_be_made_is_a_sentence(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
