@@ -3,9 +3,9 @@
 import math
 from pathlib import Path
 
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running import experiment, lengths, program, settings
 from keras_mt.experiments.running.cluster import Cluster
-from keras_mt.experiments.running.program import RunError, UsageError
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.settings import FLAGS
 from keras_mt.experiments.running.workers import Workers

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running import program, saved_networks
-from keras_mt.experiments.running.program import RunError, UsageError
 from keras_mt.experiments.running.run_directory import RunDirectory, write_atomically
 from keras_mt.experiments.running.saved_networks import NETWORKS
 

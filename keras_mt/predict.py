@@ -12,8 +12,8 @@ import numpy as np
 from absl import flags
 
 from keras_mt.experiments.datasets.image_folder import SUFFIXES
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running import program, saved_networks
-from keras_mt.experiments.running.program import RunError, UsageError
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.saved_networks import NETWORKS
 

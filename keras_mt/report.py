@@ -9,8 +9,8 @@ from pathlib import Path
 
 from absl import flags
 
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running import program
-from keras_mt.experiments.running.program import RunError, UsageError
 
 FLAGS = flags.FLAGS
 

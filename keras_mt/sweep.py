@@ -14,8 +14,8 @@ from pathlib import Path
 
 from absl import flags
 
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running import checks, program, settings
-from keras_mt.experiments.running.program import RunError, UsageError
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.settings import FLAGS
 from keras_mt.experiments.running.sweeps import PlannedRun, read_sweep

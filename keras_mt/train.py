@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import keras_mt
 from keras_mt.distribution import distributed
+from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.exporting.saved_model import export_saved_model
 from keras_mt.experiments.running import (
     checks,
@@ -22,7 +23,6 @@ from keras_mt.experiments.running import (
     strategy,
 )
 from keras_mt.experiments.running.evaluation_log import EvaluationLog
-from keras_mt.experiments.running.program import RunError
 from keras_mt.experiments.running.progress import ProgressBar
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.safeguards import Interruption, LossWatch

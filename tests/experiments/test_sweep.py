@@ -6,7 +6,7 @@ import time
 import pytest
 from support.programs import TINY, run_program, same_weights, start_program
 
-from keras_mt.experiments.running.program import UsageError
+from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running.sweeps import read_sweep
 
 GRID = """

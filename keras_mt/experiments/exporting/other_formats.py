@@ -5,8 +5,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.exporting.serving import ServedNetwork
-from keras_mt.experiments.running.program import RunError, UsageError
 from keras_mt.experiments.running.run_directory import reason_of
 
 

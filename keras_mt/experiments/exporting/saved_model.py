@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.exporting.serving import ServedNetwork
-from keras_mt.experiments.running.program import RunError
 from keras_mt.experiments.running.run_directory import reason_of
 
 

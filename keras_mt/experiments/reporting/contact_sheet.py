@@ -37,7 +37,7 @@ def draw_contact_sheet(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from keras_mt.experiments.running.program import RunError
+    from keras_mt.experiments.errors import RunError
 
     chosen = most_uncertain(probabilities, count)
     rows = -(-len(chosen) // _COLUMNS)

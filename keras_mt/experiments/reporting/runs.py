@@ -4,8 +4,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running.evaluation_log import read_rows
-from keras_mt.experiments.running.program import RunError, UsageError
 
 SEEDS = ("seed", "data_seed")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_mt.experiments.running.program import RunError
+from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.running.run_directory import reason_of
 from keras_mt.experiments.running.steps import StepCallback
 from keras_mt.experiments.running.workers import Workers

@@ -3,7 +3,7 @@
 import math
 import sys
 
-from keras_mt.experiments.running.program import UsageError
+from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running.settings import DEFAULT_STEPS, FLAGS, blocks, labeled_per_batch, labels_wanted, names
 
 # Flags that only one value of another flag has a use for, with the values at which they do nothing.

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 
-from keras_mt.experiments.running.program import RunError, UsageError
+from keras_mt.experiments.errors import RunError, UsageError
 
 _FORM = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_mt.experiments.running.program import RunError
+from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.running.progress import report
 from keras_mt.experiments.running.run_directory import write_atomically
 from keras_mt.experiments.running.steps import StepCallback

@@ -17,10 +17,10 @@ from keras_mt.experiments.datasets.channels import channel_moments
 from keras_mt.experiments.datasets.dataset import Dataset, load_dataset
 from keras_mt.experiments.datasets.streamed import StreamedDataset, is_streamed, load_streamed
 from keras_mt.experiments.datasets.whitening import cached_zca
+from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running import settings
 from keras_mt.experiments.running.checkpoints import Checkpoints
 from keras_mt.experiments.running.lengths import Lengths
-from keras_mt.experiments.running.program import UsageError
 from keras_mt.experiments.running.progress import report
 from keras_mt.experiments.running.settings import FLAGS
 from keras_mt.experiments.running.workers import Workers

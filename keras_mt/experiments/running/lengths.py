@@ -3,8 +3,8 @@
 import dataclasses
 
 from keras_mt.experiments.datasets.dataset import Dataset
+from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running import checks, settings
-from keras_mt.experiments.running.program import UsageError
 from keras_mt.experiments.running.settings import FLAGS
 
 

@@ -1,38 +1,12 @@
 """How the programs start and how they fail: one sentence on stderr, 2 for usage, 1 for the rest."""
 
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
 
-from keras_mt.experiments.errors import DataError, DataRequestError
-
-
-class UsageError(Exception):
-    """What was asked for can't be done as it was asked."""
-
-
-class RunError(Exception):
-    """The run can't begin or go on."""
-
-
-class Interrupted(Exception):
-    """The run was told to end and is saved.
-
-    Args:
-        number: The signal.
-        step: The step that was saved.
-    """
-
-    def __init__(self, number: int, step: int):
-        super().__init__(
-            f"{signal.Signals(number).name} received: step {step} is finished and saved; the same command continues "
-            "from it"
-        )
-        self.status = 128 + number
-
+from keras_mt.experiments.errors import DataError, DataRequestError, Interrupted, RunError, UsageError
 
 _pictures = []
 

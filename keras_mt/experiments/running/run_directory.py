@@ -7,8 +7,8 @@ from pathlib import Path
 
 from absl import flags
 
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running import settings
-from keras_mt.experiments.running.program import RunError, UsageError
 from keras_mt.experiments.running.settings import FLAGS
 
 

@@ -4,8 +4,8 @@ import math
 import signal
 import threading
 
+from keras_mt.experiments.errors import Interrupted
 from keras_mt.experiments.running.checkpoints import Checkpoints
-from keras_mt.experiments.running.program import Interrupted
 from keras_mt.experiments.running.steps import StepCallback
 from keras_mt.experiments.running.workers import Workers
 

@@ -6,7 +6,7 @@ import json
 import keras
 import tensorflow as tf
 
-from keras_mt.experiments.running.program import RunError, UsageError
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running.run_directory import RunDirectory, write_atomically
 
 NETWORKS = ("teacher", "student")

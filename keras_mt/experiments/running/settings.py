@@ -4,7 +4,7 @@ from absl import flags
 
 from keras_mt.architectures import ARCHITECTURES
 from keras_mt.callback import RAMPUPS
-from keras_mt.experiments.running.program import UsageError
+from keras_mt.experiments.errors import UsageError
 from keras_mt.losses import REDUCTIONS
 from keras_mt.mean_teacher import METHODS
 from keras_mt.optimizers.nesterov_sgd import DECAYED

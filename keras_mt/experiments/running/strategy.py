@@ -4,8 +4,8 @@ import contextlib
 
 import tensorflow as tf
 
+from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running import cluster
-from keras_mt.experiments.running.program import UsageError
 from keras_mt.experiments.running.settings import FLAGS, labeled_per_batch
 
 

@@ -5,7 +5,7 @@ import itertools
 import tomllib
 from pathlib import Path
 
-from keras_mt.experiments.running.program import UsageError
+from keras_mt.experiments.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)

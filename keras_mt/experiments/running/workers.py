@@ -11,8 +11,8 @@ import zlib
 import keras
 import tensorflow as tf
 
+from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.running.cluster import Cluster
-from keras_mt.experiments.running.program import RunError
 
 _GONE = (
     tf.errors.UnavailableError,

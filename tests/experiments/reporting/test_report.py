@@ -3,10 +3,10 @@ import json
 import pytest
 from support.programs import run_program
 
+from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.reporting import ablations, figures, tables
 from keras_mt.experiments.reporting.published import TABLES
 from keras_mt.experiments.reporting.runs import read_runs
-from keras_mt.experiments.running.program import UsageError
 
 ROW = "step,student_error,teacher_error,student_classification_cost,teacher_classification_cost\n"
 BASE = {

@@ -19,8 +19,8 @@ from support.programs import (
     tf_config,
 )
 
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running import cluster
-from keras_mt.experiments.running.program import RunError, UsageError
 
 LONG = (*TINY, "--training_steps=120", "--evaluation_steps=40", "--checkpoint_steps=10", "--worker_timeout=60")
 
