@@ -16,7 +16,8 @@ import tensorflow as tf
 from filelock import FileLock
 from support.programs import ROOT, TINY, free_ports, run_program, same_weights, succeed, tf_config
 
-from keras_mt.data.batches import evaluation_rows, training_batches, training_indices
+from keras_mt.data import Sampling, training_batches, training_indices
+from keras_mt.data.batches import evaluation_rows
 
 LATER = {"separate_passes": 4, "averaged_over": "participants", "teacher_statistics": "copy"}
 ENSEMBLING = {"method": "temporal_ensembling"}
@@ -133,10 +134,10 @@ def test_replicas_remember_all_predictions(trained):
 @pytest.mark.parametrize(("labeled_per_batch", "replicas"), [(4, 2), (4, 4), (1, 2), (6, 4), ("vary", 2), ("all", 4)])
 def test_the_rows_of_a_batch_are_the_same_and_labeled_ones_are_spread(labeled_per_batch, replicas):
     labels = np.arange(60, dtype="int32") % 4
-    arguments = {"batch_size": 12, "labeled_per_batch": labeled_per_batch, "seed": 3}
-    one = training_indices(labels, np.arange(0, 60, 5), **arguments)(np.int64(7))
-    draw = training_indices(labels, np.arange(0, 60, 5), num_replicas=replicas, **arguments)
-    several = [tf.concat(rows, axis=0) for rows in zip(*(draw(np.int64(7), r) for r in range(replicas)), strict=True)]
+    arguments = (labels, np.arange(0, 60, 5), Sampling(batch_size=12, labeled_per_batch=labeled_per_batch, seed=3))
+    one = training_indices(*arguments)(np.int64(7))
+    shard = training_indices(*arguments, num_replicas=replicas)
+    several = [tf.concat(rows, axis=0) for rows in zip(*(shard(np.int64(7), r) for r in range(replicas)), strict=True)]
     assert sorted(zip(*(x.numpy() for x in one), strict=True)) == sorted(
         zip(*(x.numpy() for x in several), strict=True)
     )
@@ -148,12 +149,12 @@ def test_the_rows_of_a_batch_are_the_same_and_labeled_ones_are_spread(labeled_pe
 
 def test_a_worker_makes_the_shares_of_its_own_replicas_alone():
     images = np.arange(60, dtype="uint8").reshape(60, 1, 1, 1)
-    arguments = {"batch_size": 12, "labeled_per_batch": 4, "seed": 3, "first_step": 5}
-    whole = iter(training_batches(images, np.arange(60) % 4, np.arange(0, 60, 5), **arguments))
-    share = {"num_replicas": 4, "replicas": (2, 3)}
-    second = iter(training_batches(images, np.arange(60) % 4, np.arange(0, 60, 5), **arguments, **share))
-    share = {"num_replicas": 4, "replicas": (0, 1)}
-    first = iter(training_batches(images, np.arange(60) % 4, np.arange(0, 60, 5), **arguments, **share))
+    arguments = (images, np.arange(60) % 4, np.arange(0, 60, 5), Sampling(12, 4, seed=3))
+    whole = iter(training_batches(*arguments, first_step=5))
+    first, second = (
+        iter(training_batches(*arguments, first_step=5, num_replicas=4, replicas=replicas))
+        for replicas in ((0, 1), (2, 3))
+    )
     for _ in range(7):
         rows = next(whole)[0].numpy().ravel()
         mine, others = (
@@ -174,9 +175,7 @@ def test_images_to_evaluate_on_are_shared_out_without_an_empty_batch(count, repl
 
 def test_a_batch_that_can_not_be_split_is_named():
     with pytest.raises(ValueError, match="batch_size=10"):
-        training_indices(
-            np.zeros(20, "int32"), np.arange(20), batch_size=10, labeled_per_batch=5, seed=0, num_replicas=4
-        )
+        training_indices(np.zeros(20, "int32"), np.arange(20), Sampling(10, 5, seed=0), num_replicas=4)
 
 
 @pytest.mark.slow

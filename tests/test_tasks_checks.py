@@ -6,7 +6,7 @@ import pytest
 from support.networks import small_convnet
 
 import keras_mt
-from keras_mt.data import training_batches
+from keras_mt.data import Sampling, training_batches
 
 
 def with_(array, value, index=3):
@@ -82,12 +82,11 @@ LABELS = (np.arange(10) % 2).astype("int32")
     ],
 )
 def test_training_batches_refuse(argument, value):
-    arguments = {
-        "images": IMAGES, "labels": LABELS, "labeled": np.array([0, 1]),
-        "batch_size": 4, "labeled_per_batch": 2, "seed": 0,
-    }  # fmt: skip
+    arguments = {"images": IMAGES, "labels": LABELS, "labeled": np.array([0, 1])}
+    sampling = {"batch_size": 4, "labeled_per_batch": 2, "seed": 0}
+    (sampling if argument in sampling else arguments)[argument] = value
     with pytest.raises(ValueError, match=f"Argument `{argument}` must be .* Received: "):
-        training_batches(**{**arguments, argument: value})
+        training_batches(**arguments, sampling=Sampling(**sampling))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from support.networks import quiet_convnet, small_convnet, values
 from support.programs import TINY, run_program, same_weights
 
 import keras_mt
-from keras_mt.data import training_batches
+from keras_mt.data import Sampling, training_batches
 from keras_mt.temporal_ensembling import PredictionEnsemble
 
 EVERYONE = tf.ones(2, "bool")
@@ -114,9 +114,7 @@ def test_saving_keeps_what_is_remembered(batch, tmp_path):
 
 def test_an_epoch_of_two_streams_counts_one_visit_of_each_example():
     images, labels = np.zeros((50, 12, 12, 1), "uint8"), (np.arange(50) % 5).astype("int32")
-    batches = training_batches(
-        images, labels, np.arange(10), batch_size=12, labeled_per_batch=2, seed=0, with_examples=True
-    )
+    batches = training_batches(images, labels, np.arange(10), Sampling(12, 2, seed=0), with_examples=True)
     visits = np.zeros(50, int)
     for (_, example, counted), _ in batches.take(15):  # 150 of the stream of all examples: three passes.
         np.add.at(visits, example.numpy()[counted.numpy() == 1], 1)

@@ -11,198 +11,188 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mt.data.image_memory import shared_tensor, without_copies
-from keras_mt.experiments.errors import DataRequestError
+from keras_mt.data.sampling import Sampling
+from keras_mt.errors import ArgumentError
+from keras_mt.losses.classification import UNLABELED
 
 _LABELED_STREAM, _UNLABELED_STREAM = 0, 1
 
 
-def _draw(examples, count, seed, stream, step):
-    """The `count` examples that a stream holds at a step, from its example indices `[n]`."""
+def _next_of_stream(examples, count, seed, stream, step):
+    """The `count` examples of a stream at a step, from all of its example indices `[n]`."""
     size = tf.size(examples, out_type=tf.int64)
     position = step * count + tf.range(count, dtype="int64")
-    turn, place = position // size, position % size
+    number, place = position // size, position % size  # Of the pass, and in it.
     # One seed a row: `tf.random.experimental.index_shuffle` pads batched seeds wrongly, the raw operation does not.
-    key = tf.stack([tf.fill([count], tf.constant(seed * 2 + stream, "int64")), turn // 2**31, turn % 2**31], axis=1)
+    seeds = tf.fill([count], tf.constant(seed * 2 + stream, "int64"))
+    key = tf.stack([seeds, number // 2**31, number % 2**31], axis=1)
     order = tf.raw_ops.RandomIndexShuffle(index=place, seed=tf.cast(key, "uint32"), max_index=size - 1)
     return tf.gather(examples, order)
 
 
-def batch_indices(
-    step, num_labeled_drawn: int, num_others_drawn: int, labeled: tf.Tensor, others: tf.Tensor, seed: int
-) -> tf.Tensor:
-    """Returns the indices of the examples of one batch, labeled ones first.
-
-    Args:
-        step: Number of the batch, scalar int64.
-        num_labeled_drawn: How many come from `labeled`.
-        num_others_drawn: How many come from `others`.
-        labeled: Indices `[n]` of the first stream.
-        others: Indices `[m]` of the second stream.
-        seed: Seed of the order.
-    """
-    parts = []
-    if num_labeled_drawn:
-        parts.append(_draw(labeled, num_labeled_drawn, seed, _LABELED_STREAM, step))
-    if num_others_drawn:
-        parts.append(_draw(others, num_others_drawn, seed, _UNLABELED_STREAM, step))
-    return tf.concat(parts, axis=0)
-
-
-def training_indices(
-    labels: np.ndarray,
-    labeled: np.ndarray,
-    *,
-    batch_size: int,
-    labeled_per_batch: int | str,
-    seed: int,
-    unlabeled_stream: str = "all",
-    num_replicas: int = 1,
-) -> Callable:
-    """Returns a function from a batch's number and a replica's to `(index, label, counted)` of the replica's examples.
-
-    Each is of shape `[batch_size / num_replicas]`.
+def training_indices(labels: np.ndarray, labeled: np.ndarray, sampling: Sampling, num_replicas: int = 1) -> Callable:
+    """Returns a function from the numbers of a batch and a replica to the examples of that replica's shard.
 
     Args:
         labels: Classes of the examples, integers `[examples]`; -1 where there is none.
-        labeled: Indices of the labeled examples. The labels of all others are never shown.
-        batch_size: Examples per batch.
-        labeled_per_batch: k: k labeled examples, then `batch_size - k` from all examples with hidden labels.
-            `"vary"`: all from all examples, each with the label it happens to have. `"all"`: labeled only.
-        seed: Seed of the order.
-        unlabeled_stream: What the `batch_size - k` are drawn from: `"all"` examples, or the `"unlabeled"` ones.
-        num_replicas: Among how many replicas a batch is shared out: the same rows for any number, each share begins
-            with its part of the labeled ones.
+        labeled: Example indices `[labels]` of the labeled ones. The labels of all others are masked.
+        sampling: How batches are put together.
+        num_replicas: Number of replicas that a batch is sharded across: the batch has the same rows for any number, and
+            each shard begins with its part of the labeled ones.
 
     Returns:
-        The function. `counted` is 1 or 0: whether this is the example's visit of the epoch, which labeled examples
-        drawn beside the others' stream are not.
+        A function of a step and a replica (0 by default) that returns `(index, label, counted)`, each of shape
+        `[batch_size / num_replicas]`: the example indices, the labels (-1 where masked), and 1 or 0: whether the row
+        belongs to the epoch's pass, which labeled rows beside an unlabeled stream do not.
 
     Raises:
-        ValueError: If labels or numbers are not as described.
+        ValueError: If labels or indices are not as described, a batch holds more rows than there are examples or is no
+            multiple of the replicas, or `unlabeled_stream="unlabeled"` and all examples are labeled.
     """
-    _check(labels, labeled, batch_size, labeled_per_batch)
-    shown = np.full(len(labels), -1, "int32")
+    labels, labeled = np.asarray(labels), np.asarray(labeled)
+    _check(labels, labeled)
+    if sampling.batch_size > len(labels):
+        raise ArgumentError(
+            "batch_size", sampling.batch_size, f"must be at most the number of training examples, {len(labels)}"
+        )
+    shown = np.full(len(labels), UNLABELED, "int32")
     shown[labeled] = labels[labeled]
-    others = np.arange(len(shown)) if unlabeled_stream == "all" else np.flatnonzero(shown < 0)
+    others = np.arange(len(shown)) if sampling.unlabeled_stream == "all" else np.flatnonzero(shown < 0)
     if not len(others):
-        raise ValueError('Argument `unlabeled_stream="unlabeled"` needs unlabeled examples. Received: none')
-    from_labeled = {"vary": 0, "all": batch_size}.get(labeled_per_batch, labeled_per_batch)
-    shares = _shares(batch_size, from_labeled, num_replicas)
+        raise ArgumentError(
+            "unlabeled_stream", sampling.unlabeled_stream, "needs examples without a label; all of them are labeled"
+        )
+    batch_size, from_labeled, from_others = sampling.batch_size, sampling.from_labeled, sampling.from_unlabeled
+    shards = _shards(batch_size, from_labeled, num_replicas)
     with tf.device("cpu"):
-        shown, shares = tf.convert_to_tensor(shown), tf.convert_to_tensor(shares)
+        shown, shards = tf.convert_to_tensor(shown), tf.convert_to_tensor(shards)
         labeled, others = (tf.convert_to_tensor(indices, "int64") for indices in (labeled, others))
 
-    def draw(step, replica=0):
-        index = batch_indices(step, from_labeled, batch_size - from_labeled, labeled, others, seed)
+    def rows(step, replica=0):
+        parts = []
+        if from_labeled:
+            parts.append(_next_of_stream(labeled, from_labeled, sampling.seed, _LABELED_STREAM, step))
+        if from_others:
+            parts.append(_next_of_stream(others, from_others, sampling.seed, _UNLABELED_STREAM, step))
+        index = tf.concat(parts, axis=0)
         batch_labels = tf.gather(shown, index)
-        if labeled_per_batch != "vary":
-            batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, -1)
+        if sampling.labeled_per_batch != "vary":
+            batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, UNLABELED)
         # int32: under a strategy Keras sums a batch over its replicas to see its shape, which booleans do not allow.
         counted = tf.cast((tf.range(batch_size) >= from_labeled) | (from_labeled == batch_size), "int32")
         if num_replicas == 1:
             return index, batch_labels, counted
-        return tuple(tf.gather(rows, shares[replica]) for rows in (index, batch_labels, counted))
+        return tuple(tf.gather(column, shards[replica]) for column in (index, batch_labels, counted))
 
-    return draw
+    return rows
 
 
 def training_batches(
     images: np.ndarray,
     labels: np.ndarray,
     labeled: np.ndarray,
+    sampling: Sampling,
     *,
     first_step: int = 0,
     with_examples: bool = False,
+    num_replicas: int = 1,
     replicas: Sequence[int] = (0,),
-    **drawing,
 ) -> tf.data.Dataset:
     """Returns the endless training batches `(images, labels)` from step `first_step` on.
 
-    With several replicas (`num_replicas=`) these are the shares of some of them in turn, batch by batch: what
-    `distribution.distributed` asks for.
+    With several replicas these are the shards of some of them in turn, batch by batch: what
+    `keras_mt.distribution.distributed` asks for.
 
     Args:
-        images: uint8 `[examples, height, width, channels]`; held once, never copied.
-        labels: As `training_indices` has them.
-        labeled: Likewise.
+        images: uint8 `[examples, height, width, channels]`. The array is not copied if its memory is contiguous and
+            begins at a multiple of 64 bytes, as that of `np.load(path, mmap_mode="r")` does.
+        labels: Classes of the examples, integers `[examples]`; -1 where there is none.
+        labeled: Example indices `[labels]` of the labeled ones. The labels of all others are masked.
+        sampling: How batches are put together.
         first_step: Number of the first batch.
-        with_examples: Whether batches are `((images, index, counted), labels)`.
-        replicas: The replicas whose shares are wanted, by their numbers.
-        **drawing: The other arguments of `training_indices`.
+        with_examples: Whether batches are `((images, index, counted), labels)`, as `method="temporal_ensembling"` takes
+            them; see `training_indices`.
+        num_replicas: Number of replicas that a batch is sharded across.
+        replicas: The replicas whose shards are returned, by their numbers.
+
+    Returns:
+        A data set of images uint8 `[batch_size / num_replicas, height, width, channels]` and labels int32
+        `[batch_size / num_replicas]`.
 
     Raises:
-        ValueError: If images, labels or numbers are not as described.
+        ValueError: If images, labels or indices are not as described, or a batch can't be put together from them.
+
+    Example:
+
+    ```python
+    images, labels = np.load("images.npy", mmap_mode="r"), np.load("labels.npy")
+    everything = np.ones(len(labels), bool)
+    labeled = choose_labeled(labels, everything, num_labels=100, num_classes=10, random=np.random.RandomState(0))
+    batches = training_batches(images, labels, labeled, Sampling(batch_size=64, labeled_per_batch=16, seed=0))
+    model.fit(batches, steps_per_epoch=1000)
+    ```
     """
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
-        raise ValueError(
-            "Argument `images` must be uint8 of shape [examples, height, width, channels] with at least one example. "
-            f"Received: {images.dtype} of shape {images.shape}"
+        raise ArgumentError(
+            "images",
+            f"{images.dtype} of shape {images.shape}",
+            "must be uint8 of shape [examples, height, width, channels] with at least one example",
         )
     if len(labels) != len(images):
-        raise ValueError(f"Argument `labels` must be of shape [{len(images)}], one an image. Received: {len(labels)}")
-    draw = training_indices(labels, labeled, **drawing)
-    if with_examples and drawing["batch_size"] > len(images):
-        raise ValueError(
-            f"Argument `batch_size` must be at most the number of examples, {len(images)}, for an epoch to visit each "
-            f"once. Received: batch_size={drawing['batch_size']}"
-        )
+        raise ArgumentError("labels", f"{len(labels)} labels", f"must be of shape [{len(images)}], one an image")
+    rows = training_indices(labels, labeled, sampling, num_replicas)
     images = shared_tensor(images)
 
     def batch(step, replica):
-        index, batch_labels, counted = draw(step, replica)
+        index, batch_labels, counted = rows(step, replica)
         x = tf.gather(images, index)
         return ((x, index, counted) if with_examples else x), batch_labels
 
-    shares = steps_and_replicas(first_step, replicas)
-    return without_copies(shares.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))
+    shards = steps_and_replicas(first_step, replicas)
+    return without_copies(shards.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4))
 
 
 def steps_and_replicas(first_step: int, replicas: Sequence[int]) -> tf.data.Dataset:
-    """Returns the numbers `(step, replica)` of the shares of some replicas, from a step on without end."""
+    """Returns the numbers `(step, replica)` of the shards of some replicas, from a step on without end.
+
+    Args:
+        first_step: Number of the first batch.
+        replicas: Numbers of the replicas.
+    """
     with tf.device("cpu"):
         replicas = tf.constant(replicas, "int64")
     count = tf.size(replicas, out_type=tf.int64)
-    turns = tf.data.Dataset.counter(start=first_step * len(replicas))
-    return turns.map(lambda turn: (turn // count, tf.gather(replicas, turn % count)))
+    shards = tf.data.Dataset.counter(start=first_step * len(replicas))
+    return shards.map(lambda number: (number // count, tf.gather(replicas, number % count)))
 
 
-def _shares(batch_size, from_labeled, num_replicas):
+def _shards(batch_size, from_labeled, num_replicas):
     """Which rows of a batch each replica gets, `[num_replicas, rows]`: cut in pieces, one would get all labeled rows.
 
     Raises:
         ValueError: If the batch can't be split evenly.
     """
     if batch_size % num_replicas:
-        raise ValueError(
-            f"Argument `batch_size` must be a multiple of the {num_replicas} replicas. "
-            f"Received: batch_size={batch_size}"
-        )
-    share, others, rows = batch_size // num_replicas, iter(range(from_labeled, batch_size)), []
+        raise ArgumentError("batch_size", batch_size, f"must be a multiple of the {num_replicas} replicas")
+    shard, others, rows = batch_size // num_replicas, iter(range(from_labeled, batch_size)), []
     for replica in range(num_replicas):
-        mine = list(range(replica, from_labeled, num_replicas))
-        rows.append(mine + [next(others) for _ in range(share - len(mine))])
+        of_labeled = list(range(replica, from_labeled, num_replicas))
+        rows.append(of_labeled + [next(others) for _ in range(shard - len(of_labeled))])
     return np.array(rows)
 
 
-def _check(labels, labeled, batch_size, labeled_per_batch):
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < -1:
-        raise ValueError(
-            f"Argument `labels` must be integers from -1 of shape [examples]. Received: {labels.dtype} of shape "
-            f"{labels.shape}{f' from {labels.min()}' if labels.size else ''}"
+def _check(labels, labeled):
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < UNLABELED:
+        lowest = f" from {labels.min()}" if labels.size else ""
+        raise ArgumentError(
+            "labels",
+            f"{labels.dtype} of shape {labels.shape}{lowest}",
+            "must be integers from -1 of shape [examples]",
         )
-    if not len(labeled) or labeled.min() < 0 or labeled.max() >= len(labels) or (labels[labeled] < 0).any():
-        raise ValueError(
-            f"Argument `labeled` must be indices below {len(labels)} of examples that have a label, at least one. "
-            f"Received: {labeled}"
-        )
-    if batch_size < 1:
-        raise ValueError(f"Argument `batch_size` must be positive. Received: batch_size={batch_size}")
-    if labeled_per_batch not in ("vary", "all") and not (
-        isinstance(labeled_per_batch, int) and 1 <= labeled_per_batch <= batch_size
-    ):
-        raise ValueError(
-            f'Argument `labeled_per_batch` must be from 1 to {batch_size}, "vary" or "all". '
-            f"Received: labeled_per_batch={labeled_per_batch!r}"
+    indices = labeled.ndim == 1 and labeled.dtype.kind in "iu" and len(labeled) and labeled.min() >= 0
+    if not indices or labeled.max() >= len(labels) or (labels[labeled] < 0).any():
+        raise ArgumentError(
+            "labeled", labeled, f"must be indices below {len(labels)} of examples that have a label, at least one"
         )
 
 
@@ -212,24 +202,26 @@ def evaluation_steps(count: int, num_replicas: int, largest: int) -> int:
 
 
 def evaluation_rows(count: int, num_replicas: int, replicas: Sequence[int], largest: int) -> list[range]:
-    """Cuts examples into shares of replicas and these into batches: as many for each replica, none of them empty.
+    """Shards examples across replicas and cuts the shards into batches: as many for each replica, none of them empty.
 
     A replica without a row would have nothing to do while others wait for it, and convolutions fail on no rows.
 
     Args:
         count: Number of examples.
         num_replicas: Number of all replicas.
-        replicas: Numbers of those whose batches are wanted.
+        replicas: Numbers of those whose batches are returned.
         largest: Most examples in a batch of all replicas.
 
     Returns:
         The rows of the batches of `replicas` in turn.
 
     Raises:
-        DataRequestError: If there are fewer examples than replicas.
+        ValueError: If there are fewer examples than replicas.
     """
     if count < num_replicas:
-        raise DataRequestError(f"{count} images can't be shared out among {num_replicas} devices to evaluate on them")
+        raise ArgumentError(
+            "num_replicas", num_replicas, f"must be at most the number of examples to evaluate on, {count}"
+        )
     pieces = evaluation_steps(count, num_replicas, largest) * num_replicas
     borders = [count * piece // pieces for piece in range(pieces + 1)]
     return [
@@ -242,7 +234,18 @@ def evaluation_rows(count: int, num_replicas: int, replicas: Sequence[int], larg
 def evaluation_batches(
     images: np.ndarray, labels: np.ndarray, batch_size: int, num_replicas: int = 1, replicas: Sequence[int] = (0,)
 ) -> tf.data.Dataset:
-    """Returns examples once, in order, in large batches `(images, labels)`; of several replicas, the shares of some."""
+    """Returns examples once, in order, in large batches `(images, labels)`; of several replicas, the shards of some.
+
+    Args:
+        images: `[examples, ...]`, copied as little as by `training_batches`.
+        labels: Classes of the examples, integers `[examples]`.
+        batch_size: Most examples in a batch of all replicas.
+        num_replicas: Number of replicas that a batch is sharded across.
+        replicas: The replicas whose shards are returned, by their numbers.
+
+    Raises:
+        ValueError: If there are fewer examples than replicas.
+    """
     rows = evaluation_rows(len(images), num_replicas, replicas, batch_size)
     images = shared_tensor(images)
     with tf.device("cpu"):

@@ -1,5 +1,7 @@
 """Images that NumPy and TensorFlow share: half a million of them are held once."""
 
+import ctypes
+
 import numpy as np
 import tensorflow as tf
 
@@ -14,15 +16,28 @@ def empty_images(shape: tuple[int, ...]) -> np.ndarray:
     return memory[start : start + size].reshape(shape)
 
 
-def shared_tensor(images: np.ndarray) -> tf.Tensor:
+def shared_tensor(array: np.ndarray) -> tf.Tensor:
     """Returns a CPU tensor of an array: the very same memory if it is aligned and in order, else a copy.
 
     `tf.convert_to_tensor` copies, and for a moment holds the images three times (measured on TensorFlow 2.21).
+
+    Args:
+        array: Numbers of any shape, in memory or mapped from a file; it may be read-only.
     """
     with tf.device("cpu"):
-        if images.size and images.flags.c_contiguous and images.ctypes.data % _ALIGNMENT == 0:
-            return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
-        return tf.convert_to_tensor(images)
+        shares = array.size and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
+        if shares and array.dtype.isnative and array.dtype.kind in "iuf":
+            return tf.experimental.dlpack.from_dlpack(_writeable(array).__dlpack__())
+        return tf.convert_to_tensor(array)
+
+
+def _writeable(array):
+    """The same memory as an array that is not marked read-only, which DLPack refuses. Nothing here writes to it."""
+    if array.flags.writeable:
+        return array
+    memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
+    memory.owner = array  # Keeps the file mapped as long as the tensor lives.
+    return np.frombuffer(memory, array.dtype).reshape(array.shape)
 
 
 def without_copies(dataset: tf.data.Dataset) -> tf.data.Dataset:

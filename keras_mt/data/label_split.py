@@ -1,18 +1,30 @@
-"""Which examples are labeled, as the paper's authors drew them (spec: a seed names the split).
+"""Which examples are labeled and which are held out, chosen as Tarvainen & Valpola (2017) chose them.
 
 Both functions continue one `numpy.random.RandomState(seed)`, in this order: first the validation images, then
-the labels. With the images in the order of the original files the splits equal the authors'.
+the labels. With the images in the order of SVHN's original files the splits equal the published ones.
 """
-
-import zlib
 
 import numpy as np
 
-from keras_mt.experiments.errors import DataRequestError
+from keras_mt.errors import ArgumentError
 
 
 def hold_out_validation(num_examples: int, num_validation: int, random: np.random.RandomState) -> np.ndarray:
-    """Returns a mask `[num_examples]` that is true for `num_validation` examples chosen at random."""
+    """Chooses examples to be held out.
+
+    Args:
+        num_examples: Number of all examples.
+        num_validation: How many of them are held out.
+        random: Generator that shuffles them.
+
+    Returns:
+        Boolean mask `[num_examples]`, true for those held out.
+
+    Raises:
+        ValueError: If `num_validation` leaves nothing to hold out or to train on.
+    """
+    if not 0 < num_validation < num_examples:
+        raise ArgumentError("num_validation", num_validation, f"must be from 1 to {num_examples - 1}")
     mask = np.zeros(num_examples, dtype=bool)
     mask[:num_validation] = True
     random.shuffle(mask)
@@ -26,43 +38,40 @@ def choose_labeled(
 
     Args:
         labels: Class of each example, integers `[examples]`.
-        candidates: Mask `[examples]` of those that may be chosen.
+        candidates: Boolean mask `[examples]` of those that may be chosen.
         num_labels: Number of labels, a multiple of the number of classes.
         num_classes: Number of classes.
         random: Generator that draws class after class in ascending order.
 
     Returns:
-        Sorted indices `[num_labels]` into `labels`.
+        Sorted example indices `[num_labels]`.
 
     Raises:
-        DataRequestError: If `num_labels` can't be had evenly from the classes.
+        ValueError: If `num_labels` can't be had evenly from the classes.
+
+    Example:
+
+    ```python
+    random = np.random.RandomState(0)
+    held_out = hold_out_validation(len(labels), 1000, random)
+    labeled = choose_labeled(labels, ~held_out, num_labels=250, num_classes=10, random=random)
+    ```
     """
-    if num_labels % num_classes:
-        raise DataRequestError(
-            f"--num_labels={num_labels} can't be divided evenly over {num_classes} classes; give a multiple of "
-            f"{num_classes}"
+    if num_labels < 1 or num_labels % num_classes:
+        raise ArgumentError(
+            "num_labels",
+            num_labels,
+            f"can't be divided evenly over {num_classes} classes; a multiple of {num_classes} is needed",
         )
     per_class = num_labels // num_classes
     chosen = []
     for label in range(num_classes):
         of_class = np.flatnonzero((labels == label) & candidates)
         if len(of_class) < per_class:
-            raise DataRequestError(
-                f"--num_labels={num_labels} asks for {per_class} examples of each class, but class {label} has "
-                f"{len(of_class)}"
+            raise ArgumentError(
+                "num_labels",
+                num_labels,
+                f"asks for {per_class} examples of each class, but class {label} has {len(of_class)}",
             )
         chosen.append(random.choice(of_class, per_class, replace=False))
     return np.sort(np.concatenate(chosen))
-
-
-def fingerprint(labels: np.ndarray, labeled: np.ndarray) -> str:
-    """Returns what machines that have the same training data agree on: how many examples, and a checksum.
-
-    Args:
-        labels: Classes of the training examples.
-        labeled: Indices of the labeled ones.
-    """
-    checksum = 0
-    for array in (labels, labeled):
-        checksum = zlib.crc32(np.ascontiguousarray(array, "int64").tobytes(), checksum)
-    return f"{len(labels)} examples, {checksum:08x}"

@@ -1,6 +1,10 @@
 """What the programs tell a user in one sentence; `program` turns each into an exit status."""
 
+import re
 import signal
+from collections.abc import Container
+
+from keras_mt.errors import ArgumentError
 
 
 class UsageError(Exception):
@@ -12,11 +16,24 @@ class RunError(Exception):
 
 
 class DataError(Exception):
-    """Data that are missing or damaged. Its text is one sentence for the user. Status 1."""
+    """Data that are missing or damaged. Status 1.
+
+    Its text is one sentence that names arguments in backticks, as those of an `ArgumentError` are: status 2.
+    """
 
 
-class DataRequestError(DataError):
-    """Something was asked of a data set that it doesn't have. Status 2."""
+def in_flags(error: Exception, flags: Container[str]) -> str:
+    """Returns what an error says of arguments in the words of the command line: `--num_labels=13 must be ...`.
+
+    Args:
+        error: Any exception.
+        flags: Names of the flags; an argument that is none of them is left as it is.
+    """
+    text = str(error)
+    if isinstance(error, ArgumentError) and error.argument in flags:
+        after = "" if error.reason.startswith(",") else " "
+        text = f"--{error.argument}={error.value}{after}{error.reason}"
+    return re.sub(r"`(\w+)((?:=[^`]*)?)`", lambda m: f"--{m[1]}{m[2]}" if m[1] in flags else m[0], text)
 
 
 class Interrupted(Exception):

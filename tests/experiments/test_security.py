@@ -13,7 +13,7 @@ from support.networks import small_convnet
 from support.programs import TINY, run_program
 
 import keras_mt
-from keras_mt.data import decoded_cache, whitening
+from keras_mt.experiments.datasets import decoded_cache, zca_cache
 
 
 class Malicious:
@@ -90,10 +90,10 @@ def test_pickles_in_numpy_files_are_damage(tmp_path, proof):
     again = decoded_cache.read_split(tmp_path, "set/train", "", lambda: [(images, labels)])
     np.testing.assert_array_equal(again[1], labels)
 
-    expected = whitening.cached_zca(images, tmp_path)
+    expected = zca_cache.cached_zca(images, tmp_path)
     (path,) = tmp_path.glob("zca-*.npz")
     np.savez(path, mean=np.array([Malicious(proof)], dtype=object), matrix=np.array([Malicious(proof)], dtype=object))
-    np.testing.assert_array_equal(whitening.cached_zca(images, tmp_path)[1], expected[1])
+    np.testing.assert_array_equal(zca_cache.cached_zca(images, tmp_path)[1], expected[1])
 
 
 @pytest.mark.parametrize(

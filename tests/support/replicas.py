@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import keras_mt
 from keras_mt.architectures import convnet13
-from keras_mt.data.batches import evaluation_batches, training_batches
+from keras_mt.data import Sampling, evaluation_batches, training_batches
 
 STEPS = 20
 
@@ -80,9 +80,7 @@ def train(settings):
             images,
             labels,
             np.arange(0, 96, 3),
-            batch_size=16,
-            labeled_per_batch=settings["labeled_per_batch"],
-            seed=7,
+            Sampling(batch_size=16, labeled_per_batch=settings["labeled_per_batch"], seed=7),
             with_examples=settings["model"].get("method") == "temporal_ensembling",
         )
         data = keras_mt.distribution.distributed(batches)

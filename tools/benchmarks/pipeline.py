@@ -8,7 +8,7 @@ import tensorflow as tf
 import keras_mt
 from benchmarks.machine import Size
 from benchmarks.timing import interleaved
-from keras_mt.data import training_batches
+from keras_mt.data import Sampling, training_batches
 from keras_mt.data.image_memory import empty_images
 
 BATCHES = 200
@@ -22,9 +22,7 @@ def batches(examples: int, batch_size: int) -> tf.data.Dataset:
         images,
         (np.arange(examples) % 10).astype("int32"),
         np.arange(500),
-        batch_size=batch_size,
-        labeled_per_batch=max(1, batch_size // 100),
-        seed=0,
+        Sampling(batch_size, max(1, batch_size // 100), seed=0),
     )
 
 

@@ -62,13 +62,13 @@ def read_split(
             _write(folder, name, decode(), report)
     except OSError as error:
         raise DataError(
-            f"--cache_dir={cache_dir} can't keep the decoded images of {name} ({error.strerror or error}); name a "
+            f"`cache_dir={cache_dir}` can't keep the decoded images of {name} ({error.strerror or error}); name a "
             "folder that is writable and has room"
         ) from error
     try:
         return _read(folder, choose, into)
     except _DamagedError as error:
-        raise DataError(f"--cache_dir={cache_dir}: {folder} can't be read back; is the disk sound?") from error
+        raise DataError(f"`cache_dir={cache_dir}`: {folder} can't be read back; is the disk sound?") from error
 
 
 @contextlib.contextmanager

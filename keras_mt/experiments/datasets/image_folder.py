@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
-from keras_mt.experiments.errors import DataError, DataRequestError
+from keras_mt.experiments.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 _UNLABELED = "unlabeled"
@@ -20,7 +21,7 @@ class ImageFolder:
         data_dir: The folder.
 
     Raises:
-        DataRequestError: If there are not at least two folders of classes.
+        ArgumentError: If there are not at least two folders of classes.
         DataError: If a folder can't be read.
     """
 
@@ -32,9 +33,10 @@ class ImageFolder:
             sorted(path.name for path in self.training.iterdir() if path.is_dir() and path.name not in reserved)
         )
         if len(self.class_names) < 2:
-            raise DataRequestError(
-                f"--data_dir={data_dir} has {len(self.class_names)} folders of classes in {self.training}; at least "
-                "two are needed"
+            raise ArgumentError(
+                "data_dir",
+                data_dir,
+                f"has {len(self.class_names)} folders of classes in {self.training}; at least two are needed",
             )
         self.origin = "a folder of pictures"
 
@@ -42,7 +44,7 @@ class ImageFolder:
         """Returns the pictures of `"train"` (unlabeled ones last, labeled -1) or `"test"` and their labels int32.
 
         Raises:
-            DataRequestError: If the split has none.
+            ArgumentError: If the split has none.
         """
         if split == "train":
             unlabeled = [self.training / _UNLABELED] + ([self.root / _UNLABELED] * (self.training != self.root))
@@ -50,9 +52,10 @@ class ImageFolder:
         for name in EVALUATION:
             if (self.root / name).is_dir():
                 return self._read(self.root / name, [])
-        raise DataRequestError(
-            f"--data_dir={self.root} has none of the folders {', '.join(EVALUATION)}; add one, or give "
-            "--phase=validation"
+        raise ArgumentError(
+            "data_dir",
+            self.root,
+            f"has none of the folders {', '.join(EVALUATION)}; add one, or give `phase=validation`",
         )
 
     def _read(self, folder, unlabeled):
@@ -62,7 +65,9 @@ class ImageFolder:
             files += found
             labels += [label] * len(found)
         if not files:
-            raise DataRequestError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}) in folders of its classes")
+            raise ArgumentError(
+                "data_dir", self.root, f"has no pictures ({', '.join(SUFFIXES)}) in {folder} in folders of its classes"
+            )
         for other in unlabeled:
             found = pictures_in(other)
             files += found
@@ -82,15 +87,15 @@ class ImageFolder:
 
 
 def existing_folder(data_dir: str | None) -> Path:
-    """Returns --data_dir, if it is a folder.
+    """Returns `data_dir`, if it is a folder.
 
     Raises:
-        DataRequestError: If not.
+        ArgumentError: If not.
     """
     if data_dir is None:
-        raise DataRequestError("--dataset=folder needs --data_dir, a folder with a folder of pictures for each class")
+        raise ArgumentError("dataset", "folder", "needs `data_dir`, a folder with a folder of pictures for each class")
     if not Path(data_dir).is_dir():
-        raise DataRequestError(f"--data_dir={data_dir} is no folder; --dataset=folder needs one")
+        raise ArgumentError("data_dir", data_dir, "is no folder; `dataset=folder` needs one")
     return Path(data_dir)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
 from keras_mt.experiments.datasets.image_folder import EVALUATION, SUFFIXES, existing_folder, pictures_in
-from keras_mt.experiments.errors import DataError, DataRequestError
+from keras_mt.experiments.errors import DataError
 
 _HEADERS = ("class", "label")
 
@@ -22,7 +23,7 @@ class LabeledFolder:
             that it does not name are unlabeled.
 
     Raises:
-        DataRequestError: If the file can't be read, names an unknown picture or one twice, or fewer than two classes.
+        ArgumentError: If the file can't be read, names an unknown picture or one twice, or fewer than two classes.
     """
 
     def __init__(self, data_dir: str | None, labels_csv: str):
@@ -32,7 +33,9 @@ class LabeledFolder:
         self._class_of = self._read_classes(labels_csv)
         self.class_names = tuple(sorted(set(self._class_of.values())))
         if len(self.class_names) < 2:
-            raise DataRequestError(f"--labels_file={labels_csv} has {len(self.class_names)} classes; two are needed")
+            raise ArgumentError(
+                "labels_file", labels_csv, f"has {len(self.class_names)} classes; at least two are needed"
+            )
 
     def _read_classes(self, path):
         try:
@@ -40,19 +43,22 @@ class LabeledFolder:
                 rows = list(csv.reader(file))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or "no CSV"
-            raise DataRequestError(f"--labels_file={path} can't be read ({reason})") from error
+            raise ArgumentError("labels_file", path, f"can't be read ({reason})") from error
+
+        def refuse(number, reason):
+            raise ArgumentError("labels_file", path, f", line {number}: {reason}")
+
         class_of = {}
         for number, row in enumerate(rows, 1):
             if not row or (number == 1 and len(row) > 1 and row[1].strip().lower() in _HEADERS):
                 continue
-            where = f"--labels_file={path}, line {number}:"
             if len(row) < 2 or not row[1].strip():
-                raise DataRequestError(f"{where} {','.join(row)!r} has no class; PICTURE,CLASS is needed")
+                refuse(number, f"{','.join(row)!r} has no class; PICTURE,CLASS is needed")
             name = os.path.normpath(row[0].strip())
             if name not in self._paths:
-                raise DataRequestError(f"{where} {name!r} is no picture ({', '.join(SUFFIXES)}) below {self.root}")
+                refuse(number, f"{name!r} is no picture ({', '.join(SUFFIXES)}) below {self.root}")
             if name in class_of:
-                raise DataRequestError(f"{where} {name!r} is named twice")
+                refuse(number, f"{name!r} is named twice")
             class_of[name] = row[1].strip()
         return class_of
 
@@ -60,7 +66,7 @@ class LabeledFolder:
         """Returns the pictures of `"train"` (those without a label -1) or `"test"`, and their labels int32.
 
         Raises:
-            DataRequestError: If the split has none.
+            ArgumentError: If the split has none.
         """
         of_test = [name for name in self._paths if Path(name).parts[0] in EVALUATION]
         if split == "train":
@@ -68,10 +74,8 @@ class LabeledFolder:
         else:
             names = sorted(set(of_test) & set(self._class_of))
         if not names:
-            raise DataRequestError(
-                f"--data_dir={self.root} has no pictures for the {split} split"
-                + ("" if split == "train" else f" with a class below {', '.join(EVALUATION)}; give --phase=validation")
-            )
+            where = "" if split == "train" else f" with a class below {', '.join(EVALUATION)}; give `phase=validation`"
+            raise ArgumentError("data_dir", self.root, f"has no pictures for the {split} split{where}")
         files = [self._paths[name] for name in names]
         sizes = np.array([path.stat().st_size for path in files], "int64")
         if not sizes.all():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_mt.experiments.errors import DataRequestError
+from keras_mt.errors import ArgumentError
 
 _LARGEST = 100 * 2**20
 
@@ -20,21 +20,19 @@ def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_nam
         class_names: Name of each class.
 
     Raises:
-        DataRequestError: If the file can't be read, names an unknown image or one twice, or contradicts its class.
+        ArgumentError: If the file can't be read, names an unknown image or one twice, or contradicts its class.
     """
 
     def refuse(number, reason):
-        raise DataRequestError(f"--labels_file={path}, line {number}: {reason}")
+        raise ArgumentError("labels_file", path, f", line {number}: {reason}")
 
     try:
         if Path(path).stat().st_size > _LARGEST:
-            raise DataRequestError(
-                f"--labels_file={path} is larger than {_LARGEST >> 20} MB; a list of names is needed"
-            )
+            raise ArgumentError("labels_file", path, f"is larger than {_LARGEST >> 20} MB; a list of names is needed")
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text"
-        raise DataRequestError(f"--labels_file={path} can't be read ({reason})") from error
+        raise ArgumentError("labels_file", path, f"can't be read ({reason})") from error
     index_of = {}
     for index, name in enumerate(names):
         index_of[name] = index
@@ -58,5 +56,5 @@ def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_nam
             refuse(number, f"{name!r} is of class {class_names[labels[index]]!r}, not {' '.join(rest)!r}")
         chosen[index] = number
     if not chosen:
-        raise DataRequestError(f"--labels_file={path} names no image")
+        raise ArgumentError("labels_file", path, "names no image")
     return np.array(sorted(chosen))

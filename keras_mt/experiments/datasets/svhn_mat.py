@@ -24,7 +24,7 @@ def mat_path(data_dir: str, split: str) -> Path:
     path = Path(data_dir) / f"{split}_32x32.mat"
     if not path.exists():
         raise DataError(
-            f"{path} is missing; --data_dir must hold train_32x32.mat, test_32x32.mat and, for extra, it too"
+            f"{path} is missing; `data_dir` must hold train_32x32.mat, test_32x32.mat and, for extra, it too"
         )
     return path
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_mt.experiments.errors import DataError, DataRequestError
+from keras_mt.errors import ArgumentError
+from keras_mt.experiments.errors import DataError
 
 _READ_AT_ONCE = 1000
 
@@ -13,7 +14,7 @@ def differs_in_size(name: str, data_dir: str | None) -> bool:
     """Returns whether the images of a data set are not all of one size.
 
     Raises:
-        DataRequestError: If there is no such data set.
+        ArgumentError: If there is no such data set.
     """
     features = _builder(name, data_dir).info.features or {}
     return "image" in features and None in (features["image"].shape or ())
@@ -25,9 +26,11 @@ def _builder(name, data_dir):
     try:
         return tfds.builder(name, data_dir=data_dir)
     except Exception as error:
-        raise DataRequestError(
-            f"--dataset={name}: TensorFlow Datasets knows no such data set ({_first_line(error)}); 'digits', 'folder' "
-            "or a name from tensorflow.org/datasets is allowed"
+        raise ArgumentError(
+            "dataset",
+            name,
+            f"is no data set that TensorFlow Datasets knows ({_first_line(error)}); 'digits', 'folder' or a name from "
+            "tensorflow.org/datasets is allowed",
         ) from error
 
 
@@ -35,7 +38,7 @@ def open_builder(name: str, data_dir: str | None):
     """Returns the prepared TFDS builder of a data set, downloading and preparing it when that is needed.
 
     Raises:
-        DataRequestError: If there is no such data set, or it is none of images and classes.
+        ArgumentError: If there is no such data set, or it is none of images and classes.
         DataError: If it can't be had.
     """
     import tensorflow_datasets as tfds
@@ -43,20 +46,22 @@ def open_builder(name: str, data_dir: str | None):
     builder = _builder(name, data_dir)
     features = builder.info.features
     if not {"image", "label"} <= set(features or {}):
-        raise DataRequestError(
-            f"--dataset={name} has the features {sorted(features or {})}; 'image' and 'label' are needed"
+        raise ArgumentError(
+            "dataset", name, f"has the features {sorted(features or {})}; 'image' and 'label' are needed"
         )
     image, label = features["image"], features["label"]
     if image.np_dtype != np.uint8 or len(image.shape or ()) != 3 or not isinstance(label, tfds.features.ClassLabel):
-        raise DataRequestError(
-            f"--dataset={name} has images of {image.np_dtype.__name__} {image.shape} and labels of kind "
-            f"{type(label).__name__}; uint8 (height, width, channels) and ClassLabel are needed"
+        raise ArgumentError(
+            "dataset",
+            name,
+            f"has images of {image.np_dtype.__name__} {image.shape} and labels of kind {type(label).__name__}; uint8 "
+            "(height, width, channels) and ClassLabel are needed",
         )
     try:
         builder.download_and_prepare()
     except Exception as error:
         raise DataError(
-            f"--dataset={name} is not prepared in --data_dir={data_dir or '~/tensorflow_datasets'} and can't be "
+            f"`dataset={name}` is not prepared in `data_dir={data_dir or '~/tensorflow_datasets'}` and can't be "
             f"downloaded ({_first_line(error)})"
         ) from error
     return builder
@@ -80,17 +85,18 @@ def fingerprint(builder, split: str) -> str:
     """Returns what the decoded images of a split depend on: its files, their sizes and dates.
 
     Raises:
-        DataError: If the split is unknown or its files are missing.
+        ArgumentError: If the split is unknown.
+        DataError: If its files are missing.
     """
     import tensorflow as tf
 
     name = builder.info.name
     if split not in builder.info.splits:
-        raise DataRequestError(f"--dataset={name} has no split {split!r}; there are {sorted(builder.info.splits)}")
+        raise ArgumentError("dataset", name, f"has no split {split!r}; there are {sorted(builder.info.splits)}")
     try:
         files = [(str(path), tf.io.gfile.stat(str(path))) for path in builder.info.splits[split].filepaths]
     except tf.errors.OpError as error:
-        raise DataError(f"--dataset={name}: split {split!r} is incomplete ({_first_line(error)})") from error
+        raise DataError(f"`dataset={name}`: split {split!r} is incomplete ({_first_line(error)})") from error
     return repr([(path, stat.length, stat.mtime_nsec) for path, stat in files])
 
 
@@ -115,8 +121,8 @@ def read_images(builder, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield batch["image"].numpy(), batch["label"].numpy().astype("int32")
     except Exception as error:
         raise DataError(
-            f"--dataset={name}: split {split!r} in {builder.data_dir} can't be read as images of one size "
+            f"`dataset={name}`: split {split!r} in {builder.data_dir} can't be read as images of one size "
             f"({_first_line(error)})"
         ) from error
     if count != size:
-        raise DataError(f"--dataset={name}: split {split!r} in {builder.data_dir} holds {count} of {size} examples")
+        raise DataError(f"`dataset={name}`: split {split!r} in {builder.data_dir} holds {count} of {size} examples")

@@ -106,4 +106,4 @@ def _save(path, content):
             np.savez(file, **content)
         os.replace(file.name, path)
     except OSError as error:
-        raise DataError(f"--cache_dir={path.parent} can't keep an index ({error.strerror})") from error
+        raise DataError(f"`cache_dir={path.parent}` can't keep an index ({error.strerror})") from error

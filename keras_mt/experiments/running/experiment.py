@@ -12,11 +12,13 @@ import tensorflow as tf
 
 import keras_mt
 from keras_mt.architectures import ARCHITECTURES
+from keras_mt.data import Sampling
 from keras_mt.distribution import distributed
 from keras_mt.experiments.datasets.channels import channel_moments
-from keras_mt.experiments.datasets.dataset import Dataset, load_dataset
-from keras_mt.experiments.datasets.streamed import StreamedDataset, is_streamed, load_streamed
-from keras_mt.experiments.datasets.whitening import cached_zca
+from keras_mt.experiments.datasets.image_data import ImageData
+from keras_mt.experiments.datasets.in_memory import load_in_memory
+from keras_mt.experiments.datasets.streamed import is_streamed, load_streamed
+from keras_mt.experiments.datasets.zca_cache import cached_zca
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running import settings
 from keras_mt.experiments.running.checkpoints import Checkpoints
@@ -29,7 +31,7 @@ _LARGEST_ZCA = 12_288  # 64×64 pixels in color: a matrix of 600 MB.
 _DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def load_data() -> Dataset | StreamedDataset:
+def load_data() -> ImageData:
     """Loads what --dataset names, with the labels of --num_labels and --data_seed, or of --labels_file."""
     common = {
         "cache_dir": FLAGS.cache_dir,
@@ -50,11 +52,11 @@ def load_data() -> Dataset | StreamedDataset:
                 f"--dataset={FLAGS.dataset}"
             )
     common |= {"image_size": settings.image_size(streamed=False), "num_extra_unlabeled": FLAGS.num_extra_unlabeled}
-    return load_dataset(FLAGS.dataset, FLAGS.data_dir, **common)
+    return load_in_memory(FLAGS.dataset, FLAGS.data_dir, **common)
 
 
 @contextlib.contextmanager
-def broken_images_named(data: Dataset | StreamedDataset, step: Callable[[], int]):
+def broken_images_named(data: ImageData, step: Callable[[], int]):
     """Turns what TensorFlow says of an image that it can't read into a `DataError` that names it.
 
     Args:
@@ -64,31 +66,25 @@ def broken_images_named(data: Dataset | StreamedDataset, step: Callable[[], int]
     try:
         yield
     except tf.errors.OpError:
-        if isinstance(data, StreamedDataset):
-            data.find_broken(step(), **_drawing())
+        data.find_broken(_sampling(), step())
         raise
 
 
-def _drawing():
-    return {
-        "batch_size": FLAGS.batch_size,
-        "labeled_per_batch": settings.labeled_per_batch(),
-        "seed": FLAGS.seed,
-        "unlabeled_stream": FLAGS.unlabeled_stream,
-    }
+def _sampling():
+    return Sampling(FLAGS.batch_size, settings.labeled_per_batch(), FLAGS.seed, FLAGS.unlabeled_stream)
 
 
-def batches(data: Dataset | StreamedDataset, first_step: int):
-    """Returns the training batches from step `first_step` on, as the strategy in force shares them out."""
+def batches(data: ImageData, first_step: int):
+    """Returns the training batches from step `first_step` on, sharded as the active strategy asks for."""
     return distributed(functools.partial(_batches, data, first_step))
 
 
-def _batches(data, first_step, **shares):
+def _batches(data, first_step, **shards):
     with_examples = FLAGS.method == "temporal_ensembling"
-    return data.training_batches(first_step=first_step, with_examples=with_examples, **_drawing(), **shares)
+    return data.training_batches(_sampling(), first_step=first_step, with_examples=with_examples, **shards)
 
 
-def build_model(data: Dataset | StreamedDataset, lengths: Lengths) -> keras_mt.MeanTeacher:
+def build_model(data: ImageData, lengths: Lengths) -> keras_mt.MeanTeacher:
     """Builds student, teacher and optimizer, compiled and with initial weights from the first batch."""
     keras.utils.set_random_seed(FLAGS.seed)
     statistics = _whitening(data)
@@ -190,7 +186,7 @@ def _preprocessing_kind():
 def _whitening(data):
     if _preprocessing_kind() == "zca":
         numbers = math.prod(data.image_shape)
-        if isinstance(data, StreamedDataset):
+        if data.images is None:
             raise UsageError(f"--preprocessing=zca needs images of one size in memory, not --dataset={FLAGS.dataset}")
         if numbers > _LARGEST_ZCA:
             raise UsageError(
@@ -215,7 +211,7 @@ def _network(data, dropout, whitening):
             keras_mt.layers.ZCAWhitening(dtype="float32"),
         )
     elif kind == "channels":
-        mean, variance = channel_moments(FLAGS.dataset, getattr(data, "images", None))
+        mean, variance = channel_moments(FLAGS.dataset, data.images)
         preprocessing = (keras.layers.Normalization(mean=mean, variance=variance, dtype="float32"),)
     own = {"dropout": dropout, "mean_momentum": FLAGS.mean_momentum}
     if FLAGS.architecture != "convnet13":

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_mt.experiments.datasets.dataset import Dataset
+from keras_mt.experiments.datasets.image_data import ImageData
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running import checks, settings
 from keras_mt.experiments.running.settings import FLAGS
@@ -27,7 +27,7 @@ class Lengths:
     learning_rate_rampup: int
 
 
-def of_the_run(data: Dataset) -> Lengths:
+def of_the_run(data: ImageData) -> Lengths:
     """Returns the lengths of the run that the flags describe.
 
     An epoch is one pass of the stream of unlabeled examples, labeled ones repeat in it (paper, appendix B.3); where

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_mt.experiments.errors import DataError, DataRequestError, Interrupted, RunError, UsageError
+from keras_mt.errors import ArgumentError
+from keras_mt.experiments.errors import DataError, Interrupted, RunError, UsageError, in_flags
 
 _pictures = []
 
@@ -39,10 +40,12 @@ def run(main: Callable[[], None], takes_pictures: bool = False) -> None:
         elif len(rest) > 1:
             raise UsageError(f"unexpected argument {rest[1]!r}; settings are given as --flag=value")
         main()
-    except (flags.Error, UsageError, DataRequestError) as error:
+    except (flags.Error, UsageError) as error:
         _fail(f"error: {error}", 2)
+    except ArgumentError as error:
+        _fail(f"error: {in_flags(error, flags.FLAGS)}", 2)
     except (RunError, DataError) as error:
-        _fail(f"error: {error}", 1)
+        _fail(f"error: {in_flags(error, flags.FLAGS)}", 1)
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise

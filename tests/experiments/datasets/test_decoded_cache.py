@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from keras_mt.data import decoded_cache
-from keras_mt.data.image_memory import empty_images, shared_tensor
+from keras_mt.data.image_memory import empty_images
+from keras_mt.experiments.datasets import decoded_cache
 from keras_mt.experiments.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10_000, 4, 4, 3)).astype("uint8")
@@ -104,14 +104,5 @@ def test_a_source_that_breaks_off_leaves_nothing_behind(tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"--cache_dir=.*file can't keep"):
+    with pytest.raises(DataError, match=r"`cache_dir=.*file` can't keep"):
         decoded_cache.read_split(tmp_path / "file", "set/train", "", Source())
-
-
-def test_a_tensor_shares_the_memory_of_its_images():
-    images = empty_images((8, 4, 4, 3))
-    images[:] = 1
-    tensor = shared_tensor(images)
-    images[3] = 7
-    assert tensor[3].numpy().max() == 7
-    np.testing.assert_array_equal(shared_tensor(images[1::2]), images[1::2])  # Not in order: copied.

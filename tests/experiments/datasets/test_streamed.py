@@ -8,11 +8,13 @@ from PIL import Image
 from support.image_files import CLASSES, picture, write_folder, write_imagenet_archives
 from support.programs import run_program, same_weights
 
+from keras_mt.data import Sampling
+from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.image_views import plain_view, random_view
 from keras_mt.experiments.datasets.streamed import is_streamed, load_streamed
-from keras_mt.experiments.errors import DataError, DataRequestError
+from keras_mt.experiments.errors import DataError
 
-DRAWING = {"batch_size": 6, "labeled_per_batch": 2, "seed": 1, "with_examples": False}
+SAMPLING = Sampling(batch_size=6, labeled_per_batch=2, seed=1)
 # A sixteenth of the width and two stages instead of four: no result to report.
 SMALL = (
     "--num_labels=6", "--architecture=resnext152", "--blocks=1,1", "--width=0.0625", "--image_size=32", "--num_heads=2",
@@ -61,8 +63,8 @@ def test_a_folder_has_its_classes_its_unlabeled_pictures_and_its_test_pictures(f
 
 def test_two_views_of_a_picture_differ_and_the_batch_of_a_step_is_always_the_same(folder):
     data = load(folder)
-    batches = list(data.training_batches(first_step=0, **DRAWING).take(5))
-    again = next(iter(data.training_batches(first_step=3, **DRAWING)))
+    batches = list(data.training_batches(SAMPLING).take(5))
+    again = next(iter(data.training_batches(SAMPLING, first_step=3)))
     (first, second), labels = batches[3]
     assert first.shape == second.shape == (6, 32, 32, 3)
     assert (first.numpy() != second.numpy()).any(axis=(1, 2, 3)).all()
@@ -97,15 +99,15 @@ def test_a_labels_file_names_the_labeled_pictures(folder, tmp_path):
 def test_a_wrong_labels_file_is_named(folder, tmp_path, text, culprit):
     path = tmp_path / "labels.txt"
     path.write_text(text)
-    with pytest.raises(DataRequestError, match=f"--labels_file=.*{culprit}"):
+    with pytest.raises(ArgumentError, match=f"`labels_file`.*{culprit}"):
         load(folder, labels_file=str(path))
 
 
 def test_a_labels_file_that_is_missing_or_no_text_is_named(folder, tmp_path):
-    with pytest.raises(DataRequestError, match="can't be read"):
+    with pytest.raises(ArgumentError, match="can't be read"):
         load(folder, labels_file=str(tmp_path / "missing"))
     (tmp_path / "picture").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(DataRequestError, match="no text"):
+    with pytest.raises(ArgumentError, match="no text"):
         load(folder, labels_file=str(tmp_path / "picture"))
 
 
@@ -133,7 +135,7 @@ def test_a_folder_that_is_none_of_classes_is_named(tmp_path, case):
         (tmp_path / "test").rmdir()
     elif case == "one class":
         (tmp_path / "only").mkdir()
-    with pytest.raises(DataRequestError, match="--data_dir="):
+    with pytest.raises(ArgumentError, match="`data_dir`.*data_dir="):
         load(tmp_path / "nowhere" if case == "missing" else tmp_path)
 
 
@@ -269,7 +271,7 @@ def test_a_csv_of_labels_that_is_wrong_is_named(tmp_path, text, message):
         (tmp_path / f"{number}.jpg").write_bytes(picture(random, number))
     if text:
         (tmp_path / "labels.csv").write_text(text)
-    with pytest.raises(DataRequestError, match=re.escape(message)):
+    with pytest.raises(ArgumentError, match=re.escape(message)):
         load_streamed("folder", str(tmp_path), image_size=16, labels_file=str(tmp_path / "labels.csv"))
 
 

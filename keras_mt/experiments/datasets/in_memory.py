@@ -1,33 +1,29 @@
-"""One data set of an experiment: training images with few labels, and the images it is evaluated on."""
+"""Data sets whose images are of one size and held in memory: digits, SVHN, image sets of TensorFlow Datasets."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from keras_mt.data import batches, label_split
+from keras_mt.data import Sampling, batches
 from keras_mt.data.image_memory import empty_images
+from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets import decoded_cache, digits, svhn_mat, tfds_images
-from keras_mt.experiments.errors import DataRequestError
+from keras_mt.experiments.datasets.image_data import ImageData
+from keras_mt.experiments.datasets.split import split_examples
 
 _EVALUATED = 500  # Images in a batch that is evaluated.
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
-    """What a run trains and is evaluated on.
+class InMemoryImages(ImageData):
+    """Images of one size in memory; see `ImageData`.
 
     Attributes:
-        name: Name of the data set.
         images: Training images, uint8 `[examples, height, width, channels]`, extra unlabeled ones last.
-        labels: Their classes, int32 `[examples]`; -1 for the extra ones.
-        labeled: Indices of the labeled examples, sorted.
-        evaluation_images: Test images, or the held-out ones in the validation phase.
-        evaluation_labels: Their classes.
-        class_names: Name of each class.
-        origin: Where the images come from, in words.
+        evaluation_images: Test images, or the held-out ones in the validation phase, likewise.
     """
 
     name: str
@@ -39,40 +35,28 @@ class Dataset:
     class_names: tuple[str, ...]
     origin: str
 
-    @property
-    def num_examples(self) -> int:
-        """Number of training examples."""
-        return len(self.labels)
+    num_views = 1
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
         return self.images.shape[1:]
 
-    def fingerprint(self) -> str:
-        """Returns what machines that have the same data agree on."""
-        return label_split.fingerprint(self.labels, self.labeled)
+    def training_batches(self, sampling: Sampling, **which) -> tf.data.Dataset:
+        return batches.training_batches(self.images, self.labels, self.labeled, sampling, **which)
 
-    @property
-    def num_views(self) -> int:
-        """How many views of an image a batch holds."""
-        return 1
-
-    def training_batches(self, **arguments) -> tf.data.Dataset:
-        """Returns `batches.training_batches` of the training examples."""
-        return batches.training_batches(self.images, self.labels, self.labeled, **arguments)
-
-    def evaluation_batches(self, **shares) -> tf.data.Dataset:
-        """Returns `batches.evaluation_batches` of the images to evaluate on."""
-        return batches.evaluation_batches(self.evaluation_images, self.evaluation_labels, _EVALUATED, **shares)
+    def evaluation_batches(self, num_replicas: int = 1, replicas: Sequence[int] = (0,)) -> tf.data.Dataset:
+        images, labels = self.evaluation_images, self.evaluation_labels
+        return batches.evaluation_batches(images, labels, _EVALUATED, num_replicas, replicas)
 
     def evaluation_steps(self, num_replicas: int) -> int:
-        """Returns the number of these batches."""
         return batches.evaluation_steps(len(self.evaluation_labels), num_replicas, _EVALUATED)
 
+    def find_broken(self, sampling: Sampling, first_step: int) -> None:
+        """Nothing is read any more, so that nothing can break."""
 
-def load_dataset(
-    name: str,
+
+def load_in_memory(
+    dataset: str,
     data_dir: str | None = None,
     *,
     cache_dir: str = "~/.cache/keras_mt",
@@ -83,11 +67,11 @@ def load_dataset(
     data_seed: int = 0,
     image_size: int = 16,
     report: Callable[[str], None] = lambda text: None,
-) -> Dataset:
+) -> InMemoryImages:
     """Loads a data set and chooses its labels.
 
     Args:
-        name: `"digits"`; `"svhn_cropped"`, from the original .mat files where `data_dir` holds them; or any image
+        dataset: `"digits"`; `"svhn_cropped"`, from the original .mat files where `data_dir` holds them; or any image
             classification set of TensorFlow Datasets.
         data_dir: Folder of the .mat files or of TensorFlow Datasets.
         cache_dir: Folder where decoded images are kept, as many bytes as they have numbers.
@@ -101,38 +85,29 @@ def load_dataset(
 
     Raises:
         DataError: If the data can't be had.
-        DataRequestError: If they don't have what is asked for.
+        ArgumentError: If they don't have what is asked for.
     """
-    if num_extra_unlabeled and name != "svhn_cropped":
-        raise DataRequestError(f"--num_extra_unlabeled={num_extra_unlabeled} needs --dataset=svhn_cropped, not {name}")
-    source = _Source(name, data_dir, cache_dir, image_size, report)
+    if num_extra_unlabeled and dataset != "svhn_cropped":
+        raise ArgumentError("num_extra_unlabeled", num_extra_unlabeled, f"needs `dataset=svhn_cropped`, not {dataset}")
+    source = _Source(dataset, data_dir, cache_dir, image_size, report)
     images, labels = source.read("train")
     if phase == "test":
         evaluation_images, evaluation_labels = source.read("test")
-
-    random = np.random.RandomState(data_seed)
-    training = np.ones(len(labels), bool)
+    training, labeled = split_examples(
+        labels,
+        source.num_classes,
+        num_labels=num_labels,
+        phase=phase,
+        num_validation=num_validation,
+        data_seed=data_seed,
+    )
     if phase == "validation":
-        held_out = len(labels) // 10 if num_validation is None else num_validation
-        if not 0 < held_out < len(labels):
-            raise DataRequestError(f"--num_validation={held_out} must lie between 1 and {len(labels) - 1} on {name}")
-        training = ~label_split.hold_out_validation(len(labels), held_out, random)
         evaluation_images, evaluation_labels = images[~training], labels[~training]
-    if num_labels == "all":
-        labeled = np.flatnonzero(training)
-    else:
-        if num_labels > training.sum():
-            raise DataRequestError(
-                f"--num_labels={num_labels} is more than the {training.sum()} training examples of {name}"
-            )
-        labeled = label_split.choose_labeled(labels, training, num_labels, source.num_classes, random)
-    if phase == "validation":
-        labeled = np.searchsorted(np.flatnonzero(training), labeled)
         images, labels = images[training], labels[training]
     if num_extra_unlabeled:
         images, labels = source.append_extra(images, labels, num_extra_unlabeled, data_seed)
-    return Dataset(
-        name, images, labels, labeled, evaluation_images, evaluation_labels, source.class_names, source.origin()
+    return InMemoryImages(
+        dataset, images, labels, labeled, evaluation_images, evaluation_labels, source.class_names, source.origin()
     )
 
 
@@ -181,7 +156,7 @@ class _Source:
 
         def choose(size):
             if count > size:
-                raise DataRequestError(f"--num_extra_unlabeled={count} is more than the {size} images of split 'extra'")
+                raise ArgumentError("num_extra_unlabeled", count, f"is more than the {size} images of split 'extra'")
             chosen = np.zeros(size, bool)
             chosen[np.random.RandomState(data_seed).permutation(size)[:count]] = True
             return chosen
