@@ -9,92 +9,120 @@ from collections.abc import Callable
 import tensorflow as tf
 
 
+def dtype_of_means(dtype) -> tf.DType:
+    """Returns float64 for float64 values, and float32 for all others."""
+    return tf.float64 if tf.as_dtype(dtype) == tf.float64 else tf.float32
+
+
 def mean_of_channels(values: tf.Tensor) -> tf.Tensor:
-    """Returns the float32 mean of each channel.
+    """Returns the mean of each channel of `[batch, ..., channels]`, in `dtype_of_means`.
 
     Rows first, which TensorFlow reduces several times faster than all axes at once, and without a float32 copy of
     bfloat16 values: their rows are summed in float32, and only the row means are rounded.
     """
     if len(values.shape) == 4:
         values = tf.reduce_mean(values, 2)
-    return tf.reduce_mean(tf.cast(values, "float32"), list(range(len(values.shape) - 1)))
+    return tf.reduce_mean(tf.cast(values, dtype_of_means(values.dtype)), list(range(len(values.shape) - 1)))
 
 
 def mean_of_batch(values: tf.Tensor) -> tf.Tensor:
-    """Returns the float32 mean over the batch `[batch, ...]`: a matrix product, which sums bfloat16 in float32."""
+    """Returns the mean over the batch `[batch, ...]`, in `dtype_of_means`.
+
+    A matrix product, which sums bfloat16 in float32.
+    """
     size = tf.shape(values)[0]
-    rows = tf.reshape(values, [size, -1])
-    total = tf.matmul(tf.ones([1, size], values.dtype), rows)
-    return tf.reshape(tf.cast(total, "float32"), tf.shape(values)[1:]) / tf.cast(size, "float32")
+    rows = tf.reshape(values, [size, tf.reduce_prod(tf.shape(values)[1:])])
+    total = tf.cast(tf.matmul(tf.ones([1, size], values.dtype), rows), dtype_of_means(values.dtype))
+    return tf.reshape(total, tf.shape(values)[1:]) / tf.cast(size, total.dtype)
 
 
 def mean_of_convolution(inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
-    """Returns the float32 mean of each channel of a convolution of stride 1, which is not done for it.
+    """Returns the mean of each channel of a convolution of stride 1, which is not done for it.
 
     Args:
         inputs: `[batch, height, width, channels]`.
         kernel: `[k, k, channels, filters]`.
         padding: `"same"` or `"valid"`.
+
+    Returns:
+        `[filters]`, in `dtype_of_means`.
     """
     picture = mean_of_batch(inputs)
     for axis in (0, 1):  # From means of pixels to means of what each place of the kernel sees, [k, k, channels].
-        seen = _places_seen(tf.shape(inputs)[1 + axis], kernel.shape[axis], padding)
+        seen = _places_seen(tf.shape(inputs)[1 + axis], kernel.shape[axis], padding, picture.dtype)
         picture = tf.tensordot(seen, picture, [[1], [axis]])
         picture = picture if axis == 0 else tf.transpose(picture, [1, 0, 2])
-    return tf.tensordot(picture, tf.cast(kernel, "float32"), 3)
+    return tf.tensordot(picture, tf.cast(kernel, picture.dtype), 3)
 
 
-def _places_seen(size, kernel_size, padding):
+def _places_seen(size, kernel_size, padding, dtype):
     """Matrix `[kernel_size, size]`: the share of outputs for which a place of the kernel lies on an input."""
     outputs, before = (size, (kernel_size - 1) // 2) if padding == "same" else (size - kernel_size + 1, 0)
     output = tf.range(size)[None, :] - tf.range(kernel_size)[:, None] + before
-    return tf.cast((output >= 0) & (output < outputs), "float32") / tf.cast(outputs, "float32")
+    return tf.cast((output >= 0) & (output < outputs), dtype) / tf.cast(outputs, dtype)
 
 
-def over_replicas(mean: tf.Tensor) -> tf.Tensor:
-    """Returns the mean over the global batch from those of replicas with equal shares of it."""
+def over_replicas(mean: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the mean over the global batch: the sums and the counts of all replicas are reduced, then divided.
+
+    Args:
+        mean: `[channels]`, the mean of this replica's values; NaN if it has none.
+        count: Number of these values, a scalar of the same dtype.
+
+    Returns:
+        `(mean, count)` of the values of all replicas.
+    """
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
-        return mean
-    return replica.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+        return mean, count
+    # One reduction for both: each waits for the slowest link.
+    sums = tf.concat([tf.math.multiply_no_nan(mean, count), count[None]], 0)
+    sums = replica.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+    return sums[:-1] / sums[-1], sums[-1]
+
+
+def _of_replica(mean, count):
+    return mean, count
 
 
 def centered(
     linear: Callable, mean_of_linear: Callable, inputs, kernel, b, negative_slope: float, synchronized: bool
 ) -> tuple:
-    """Returns `(leaky ReLU(linear(inputs, kernel) - mean + b), mean)`.
+    """Returns `(leaky ReLU(linear(inputs, kernel) - mean + b), mean, number of examples it is the mean of)`.
 
     The gradient of "subtract the mean", `d - mean(d)`, is one pass: automatic differentiation first spreads the
     gradient of the mean over a tensor of the size of the outputs. That of the leaky ReLU needs its outputs only.
 
     Args:
         linear: Maps inputs and kernel to `[batch, ..., channels]`.
-        mean_of_linear: Maps them to the float32 mean of each channel `[channels]`.
+        mean_of_linear: Maps them to the mean of each channel `[channels]`, in the dtype of b.
         inputs: What is mapped.
         kernel: In the dtype of the inputs.
-        b: Float32 `[channels]`.
+        b: `[channels]`, float32; float64 for inputs in float64.
         negative_slope: Of the leaky ReLU; 1 for none.
-        synchronized: Whether the mean is that of the global batch, over all replicas.
+        synchronized: Whether the mean is that of the global batch, over all replicas. A replica may have a share of
+            any size, none included.
     """
-    reduce = over_replicas if synchronized else tf.identity
+    reduce = over_replicas if synchronized else _of_replica
 
     @tf.custom_gradient
     def outputs_and_mean(inputs, kernel, b):
-        mean = reduce(mean_of_linear(inputs, kernel))
+        mean, examples = reduce(mean_of_linear(inputs, kernel), tf.cast(tf.shape(inputs)[0], b.dtype))
         with tf.GradientTape() as tape:
             tape.watch([inputs, kernel])
             mapped = linear(inputs, kernel)
         outputs = activated(mapped, b - mean, negative_slope)
 
-        def gradient(slope, _):
+        def gradient(slope, *_):
             if negative_slope != 1.0:
                 slope = tf.raw_ops.LeakyReluGrad(gradients=slope, features=outputs, alpha=negative_slope)
             mean_slope = mean_of_channels(slope)
-            count = tf.cast(tf.size(slope) // tf.size(mean_slope), "float32")
-            centered_slope = slope - tf.cast(reduce(mean_slope), slope.dtype)
+            count = tf.cast(tf.size(slope) // tf.size(mean_slope), mean_slope.dtype)
+            mean_slope = tf.where(count > 0, mean_slope, 0)  # The mean of no examples is NaN, their sum is 0.
+            centered_slope = slope - tf.cast(reduce(mean_slope, count)[0], slope.dtype)
             return (*tape.gradient(mapped, [inputs, kernel], centered_slope), count * mean_slope)
 
-        return (outputs, mean), gradient
+        return (outputs, mean, examples), gradient
 
     return outputs_and_mean(inputs, kernel, b)
 

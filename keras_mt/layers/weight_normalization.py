@@ -1,6 +1,5 @@
 """Weight-normalized layers with mean-only batch normalization (Salimans & Kingma 2016, sections 2-4)."""
 
-import contextlib
 import contextvars
 
 import keras
@@ -9,38 +8,60 @@ from keras import ops
 
 from keras_mt.layers.centered import activated, centered, mean_of_batch, mean_of_convolution
 
-_measuring_first_batch = contextvars.ContextVar("measuring_first_batch", default=False)
-
-
-@contextlib.contextmanager
-def _first_batch():
-    token = _measuring_first_batch.set(True)
-    try:
-        yield
-    finally:
-        _measuring_first_batch.reset(token)
+# While `initialize_from_batch` runs a network: the g and b that its layers have set. None otherwise.
+_initialized = contextvars.ContextVar("initialized", default=None)
 
 
 def initialize_from_batch(network: keras.Model, batch) -> None:
     """Sets g and b of every weight-normalized layer from one batch (Salimans & Kingma 2016, section 3).
 
-    Layer after layer, g becomes 1/√(variance of the pre-activation under unit-norm V) and b zero; each layer
-    hands on its normalized output. Noise is on, as in training; running means are left alone.
+    Layer after layer, g becomes 1/√(variance of the pre-activation under unit-norm V) and b zero; each layer passes on
+    its normalized output. Noise is on, as in training. All other variables of the network stay exactly as they are:
+    running means, the moving statistics of other layers such as `keras.layers.BatchNormalization`, seed states.
+
     Call it before `MeanTeacher(network)`, which copies the weights, or call `reset_teacher()` after it.
 
     Args:
         network: A built network. Layers of other kinds are left as they are.
-        batch: What the network takes, for example images `[batch, height, width, channels]`.
+        batch: What the network takes, for example images `[batch, height, width, channels]`. At least one row.
+
+    Raises:
+        ValueError: If the batch has no row.
+
+    Reference: Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868, section 3
+
+    Example:
+
+    ```python
+    network = keras.Sequential([keras.Input((4,)), keras_mt.layers.WeightNormalizedDense(3)])
+    keras_mt.layers.initialize_from_batch(network, np.random.default_rng(0).normal(size=(32, 4)))
+    model = keras_mt.MeanTeacher(network)
+    ```
     """
-    with _first_batch():
+    if any(rows.shape[0] == 0 for rows in keras.tree.flatten(batch)):
+        raise ValueError(
+            "Argument `batch` must have at least one row. "
+            f"Received: shapes {[tuple(rows.shape) for rows in keras.tree.flatten(batch)]}"
+        )
+    before = [(variable, tf.identity(variable.value)) for variable in network.variables]
+    initialized = []
+    token = _initialized.set(initialized)
+    try:
         network(batch, training=True)
+    finally:
+        _initialized.reset(token)
+        kept = {id(variable) for variable in initialized}
+        for variable, value in before:
+            if id(variable) not in kept:
+                variable.assign(value)
 
 
 class _WeightNormalized(keras.layers.Layer):
     """What the dense and the convolution layer share: `W = g·V/‖V‖`, the batch mean, b, and the leaky ReLU.
 
-    The kernel is normalized once a call in float32, whatever the compute dtype. Subclasses define
-    `_kernel_shape(input_shape)`, `_linear(inputs, kernel)`, `_mean_of_linear(inputs, kernel)` and `_variance_epsilon`.
+    The kernel is normalized once a call in float32, whatever the compute dtype; in float64 under that policy.
+    Subclasses define `_kernel_shape(input_shape)`, `_linear(inputs, kernel)`, `_mean_of_linear(inputs, kernel)` and
+    `_variance_epsilon`.
     """
 
     _variance_epsilon = 1e-8
@@ -64,13 +85,15 @@ class _WeightNormalized(keras.layers.Layer):
         self._units = units
 
     def build(self, input_shape):
-        # autocast=False: V, g, b and the statistics stay float32 under every dtype policy.
-        vector = {"shape": (self._units,), "autocast": False}
+        # V, g, b and the running mean are float32 under every dtype policy but float64: not rounded to "bfloat16"
+        # where a policy asks for that (dtype), nor where a mixed one reads them (autocast).
+        precise = {"dtype": keras.backend.result_type(self.variable_dtype, "float32"), "autocast": False}
+        vector = {"shape": (self._units,), **precise}
         self.v = self.add_weight(
             name="v",
             shape=self._kernel_shape(input_shape),
             initializer=keras.initializers.RandomNormal(stddev=0.05),
-            autocast=False,
+            **precise,
         )
         self.g = self.add_weight(name="g", initializer="ones", **vector)
         self.b = self.add_weight(name="b", initializer="zeros", **vector)
@@ -83,31 +106,40 @@ class _WeightNormalized(keras.layers.Layer):
     def _kernel(self, scale):
         return tf.convert_to_tensor(ops.cast(self.v * scale, self.compute_dtype))
 
-    def _initialize(self, inputs):
-        outputs = ops.cast(self._linear(inputs, self._kernel(1.0 / self._norm())), "float32")
+    def _initialize(self, inputs, initialized):
+        outputs = ops.cast(self._linear(inputs, self._kernel(1.0 / self._norm())), self.g.dtype)
         mean, variance = ops.moments(outputs, axes=tuple(range(len(outputs.shape) - 1)))
         self.g.assign(1.0 / ops.sqrt(variance + self._variance_epsilon))
         self.b.assign(ops.zeros_like(self.b))
+        initialized.extend([self.g, self.b])
         return activated(outputs * self.g, -mean * self.g, self.negative_slope)
 
     def call(self, inputs, training=None):
-        if _measuring_first_batch.get():
-            outputs = self._initialize(inputs)
+        initialized = _initialized.get()
+        if initialized is not None:
+            outputs = self._initialize(inputs, initialized)
         else:
             scale = self.g / self._norm()
             kernel, b = self._kernel(scale), tf.convert_to_tensor(self.b)
             if training:
                 arguments = (inputs, kernel, b, self.negative_slope, self.synchronized)
-                outputs, mean = centered(self._linear, self._mean_of_linear, *arguments)
-                self._keep(mean, scale)
+                outputs, mean, examples = centered(self._linear, self._mean_of_linear, *arguments)
+                self._update_running_mean(self._kept(mean, scale), examples)
             else:
-                outputs = activated(self._linear(inputs, kernel), b - self._kept_mean(scale), self.negative_slope)
+                outputs = activated(self._linear(inputs, kernel), b - self._mean(scale), self.negative_slope)
         return ops.cast(outputs, self.compute_dtype)
 
-    def _keep(self, mean, scale):
-        self.running_mean.assign(self.running_mean + (1.0 - self.momentum) * (mean - self.running_mean))
+    def _update_running_mean(self, mean, examples):
+        updated = self.running_mean + (1.0 - self.momentum) * (mean - self.running_mean)
+        # The mean of no examples, on a replica that got none of a small batch, is NaN.
+        self.running_mean.assign(tf.where(examples > 0, updated, self.running_mean))
 
-    def _kept_mean(self, scale):
+    def _kept(self, mean, scale):
+        """What the running mean keeps of a batch's mean."""
+        return mean
+
+    def _mean(self, scale):
+        """The mean that evaluation subtracts."""
         return self.running_mean + 0.0
 
     def get_config(self):
@@ -205,12 +237,13 @@ class WeightNormalizedDense(_WeightNormalized):
         return tf.matmul(inputs, kernel)
 
     def _mean_of_linear(self, inputs, kernel):
-        return tf.tensordot(mean_of_batch(inputs), tf.cast(kernel, "float32"), 1)
+        mean = mean_of_batch(inputs)
+        return tf.tensordot(mean, tf.cast(kernel, mean.dtype), 1)
 
-    def _keep(self, mean, scale):
-        super()._keep(mean / scale, scale)
+    def _kept(self, mean, scale):
+        return mean / scale
 
-    def _kept_mean(self, scale):
+    def _mean(self, scale):
         return self.running_mean * scale
 
     def compute_output_shape(self, input_shape):

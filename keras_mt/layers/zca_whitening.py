@@ -4,14 +4,30 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class ZCAWhitening(keras.layers.Layer):
-    """`(x - mean)·matrix` of each flattened image: takes away the correlations between pixels.
+    """`(x - mean)·matrix` of each flattened image: removes the correlations between pixels.
 
-    `mean` and `matrix` are weights that no training changes; `set_weights([mean, matrix])` fills them with what
-    `keras_mt.data.fit_zca` found on the training images. Computed in float32.
+    `mean` and `matrix` are weights that no training changes. They start as 0 and the identity;
+    `set_weights([mean, matrix])` sets what was measured on the training images. Weights and computation are float32
+    (float64 under a float64 policy), whatever the compute dtype.
 
-    Input shape: `[batch, height, width, channels]`.
+    Input shape: `[batch, height, width, channels]`, of a fixed size.
 
-    Reference: paper, appendix B.2 (after Goodfellow et al. 2013).
+    Output shape: Same as the input.
+
+    Reference: Tarvainen & Valpola (2017), appendix B.2 (after Goodfellow et al. 2013)
+
+    Example:
+
+    ```python
+    images = np.random.default_rng(0).normal(size=(100, 4, 4, 3)).astype("float32")
+    flat = images.reshape(100, -1)
+    mean = flat.mean(axis=0)
+    eigenvalues, eigenvectors = np.linalg.eigh(np.cov(flat, rowvar=False))
+    layer = keras_mt.layers.ZCAWhitening()
+    layer.build(images.shape)
+    layer.set_weights([mean, eigenvectors @ np.diag((eigenvalues + 0.1) ** -0.5) @ eigenvectors.T])
+    whitened = layer(images)
+    ```
     """
 
     def __init__(self, **kwargs):
@@ -19,13 +35,16 @@ class ZCAWhitening(keras.layers.Layer):
 
     def build(self, input_shape):
         numbers = input_shape[1] * input_shape[2] * input_shape[3]
-        self.mean = self.add_weight(name="mean", shape=(numbers,), initializer="zeros", trainable=False, autocast=False)
-        self.matrix = self.add_weight(
-            name="matrix", shape=(numbers, numbers), initializer="identity", trainable=False, autocast=False
-        )
+        constant = {
+            "dtype": keras.backend.result_type(self.variable_dtype, "float32"),
+            "trainable": False,
+            "autocast": False,
+        }
+        self.mean = self.add_weight(name="mean", shape=(numbers,), initializer="zeros", **constant)
+        self.matrix = self.add_weight(name="matrix", shape=(numbers, numbers), initializer="identity", **constant)
 
     def call(self, inputs):
-        flat = ops.reshape(ops.cast(inputs, "float32"), (-1, self.mean.shape[0]))
+        flat = ops.reshape(ops.cast(inputs, self.mean.dtype), (-1, self.mean.shape[0]))
         whitened = ops.matmul(flat - self.mean, self.matrix)
         return ops.cast(ops.reshape(whitened, (-1, *inputs.shape[1:])), self.compute_dtype)
 

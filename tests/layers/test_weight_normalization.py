@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mt.layers import WeightNormalizedConv2D, WeightNormalizedDense, initialize_from_batch
-from keras_mt.layers.centered import mean_of_convolution
+from keras_mt.layers import Dropout, WeightNormalizedConv2D, WeightNormalizedDense, initialize_from_batch
 
 LAYERS = {
     "conv_3x3_same": lambda: WeightNormalizedConv2D(4, 3, negative_slope=0.1),
@@ -47,6 +46,69 @@ def test_the_first_batch_leaves_with_mean_0_and_variance_1():
     np.testing.assert_allclose(output.std(axis=(0, 1, 2)), 1.0, atol=1e-3)
 
 
+class MovingMean(keras.layers.Layer):
+    """A layer of a user's, with a statistic and noise of its own."""
+
+    def build(self, input_shape):
+        self.mean = self.add_weight(shape=(input_shape[-1],), initializer="zeros", trainable=False)
+        self.seen = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False)
+        self.seed_generator = keras.random.SeedGenerator(1)
+
+    def call(self, inputs, training=None):
+        if training:
+            self.mean.assign(0.9 * self.mean + 0.1 * keras.ops.mean(inputs, axis=(0, 1, 2)))
+            self.seen.assign_add(1)
+            inputs = inputs + keras.random.normal(keras.ops.shape(inputs), seed=self.seed_generator)
+        return inputs
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        keras.layers.BatchNormalization,
+        lambda: keras.layers.BatchNormalization(renorm=True),
+        lambda: keras.layers.GroupNormalization(2),
+        keras.layers.UnitNormalization,
+        lambda: keras.layers.SpectralNormalization(keras.layers.Conv2D(4, 3)),
+        lambda: keras.layers.Dropout(0.5, seed=1),
+        lambda: Dropout(0.5, seed=1),
+        MovingMean,
+        lambda: keras.Sequential([keras.layers.Conv2D(4, 1), MovingMean(), keras.layers.BatchNormalization()]),
+    ],
+)
+def test_initialization_leaves_all_but_g_and_b_as_it_was(make):
+    first, last = WeightNormalizedConv2D(4, 3), WeightNormalizedDense(3)
+    network = keras.Sequential([keras.Input((9, 9, 2)), first, make(), keras.layers.Flatten(), last])
+    images = np.random.default_rng(0).normal(3.0, 2.0, size=(20, 9, 9, 2)).astype("float32")
+    network(images, training=True)  # So that statistics are no longer those of the start.
+    before = {v.path: np.array(v) for v in network.variables}
+    initialize_from_batch(network, images)
+    changed = {v.path for v in network.variables if (np.array(v) != before[v.path]).any()}
+    assert changed == {first.g.path, last.g.path}  # b was zero before.
+
+
+def test_an_initialization_that_fails_changes_nothing():
+    network = keras.Sequential(
+        [
+            keras.Input((9, 9, 2)),
+            keras.layers.BatchNormalization(),
+            WeightNormalizedConv2D(4, 3),
+            keras.layers.Flatten(),
+        ]
+    )
+    before = network.get_weights()
+    with pytest.raises(ValueError, match="incompatible"):
+        initialize_from_batch(network, np.ones((4, 9, 9, 3), "float32"))
+    for old, new in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_a_batch_without_rows_initializes_nothing_and_is_named():
+    network = keras.Sequential([keras.Input((4,)), WeightNormalizedDense(3)])
+    with pytest.raises(ValueError, match=r"`batch` must have at least one row.*\(0, 4\)"):
+        initialize_from_batch(network, np.ones((0, 4), "float32"))
+
+
 def test_the_length_of_v_does_not_matter_and_gradients_reach_v_g_and_b():
     layer = WeightNormalizedConv2D(4, 3)
     images = tf.random.stateless_normal((5, 8, 8, 2), [1, 2])
@@ -59,11 +121,49 @@ def test_the_length_of_v_does_not_matter_and_gradients_reach_v_g_and_b():
         assert np.abs(slope.numpy()).max() > 0
 
 
-def test_statistics_and_weights_stay_float32_under_bfloat16():
-    layer = WeightNormalizedConv2D(4, 3, dtype="mixed_bfloat16")
-    output = layer(tf.zeros((2, 8, 8, 1)), training=True)
-    assert output.dtype == tf.bfloat16
-    assert {w.dtype for w in layer.weights} == {"float32"}
+# Statistics and weights are of float32, and under float64 of float64: (dtype policy, dtype of what is computed).
+PRECISIONS = [
+    ("float32", "float32"),
+    ("float64", "float64"),
+    ("bfloat16", "bfloat16"),
+    ("float16", "float16"),
+    ("mixed_bfloat16", "bfloat16"),
+    ("mixed_float16", "float16"),
+]
+
+
+@pytest.mark.parametrize(("policy", "computed"), PRECISIONS)
+def test_layers_train_under_every_dtype_policy_with_weights_in_full_precision(policy, computed):
+    layers = [
+        WeightNormalizedConv2D(4, 3, negative_slope=0.1, dtype=policy),
+        keras.layers.Flatten(dtype=policy),
+        WeightNormalizedDense(3, dtype=policy),
+    ]
+    network = keras.Sequential([keras.Input((8, 8, 1), dtype=computed), *layers])
+    images = np.random.default_rng(0).normal(size=(12, 8, 8, 1)).astype("float32")
+    initialize_from_batch(network, images)
+    network.compile(
+        keras.optimizers.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True), auto_scale_loss=False
+    )
+    losses = network.fit(images, np.arange(12) % 3, batch_size=6, epochs=6, verbose=0).history["loss"]
+    assert float(losses[-1]) < 0.8 * float(losses[0])
+    assert network(images).dtype == computed
+    assert {w.dtype for w in network.weights} == {"float64" if policy == "float64" else "float32"}
+
+
+def test_float64_is_computed_in_float64_throughout():
+    """The outputs and the running mean are those of NumPy to 12 digits, which no float32 on the way has."""
+    random = np.random.default_rng(0)
+    x = random.normal(3.0, 1.0, (7, 5))
+    layer = WeightNormalizedDense(3, momentum=0.0, dtype="float64")
+    output = layer(x, training=True).numpy()
+    v = layer.v.numpy()
+    mapped = x @ (v / np.linalg.norm(v, axis=0))
+    np.testing.assert_allclose(output, mapped - mapped.mean(0), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(layer.running_mean, (x @ v).mean(0), rtol=1e-12)
+    images, layer = random.normal(3.0, 1.0, (4, 7, 7, 2)), WeightNormalizedConv2D(3, 3, dtype="float64")
+    output = layer(images, training=True).numpy()
+    np.testing.assert_allclose(output.mean(axis=(0, 1, 2)), 0.0, atol=1e-13)
 
 
 def test_shapes_and_configs_of_the_layers():
@@ -80,36 +180,3 @@ def test_shapes_and_configs_of_the_layers():
 def test_bad_arguments_are_named(arguments):
     with pytest.raises(ValueError, match="Received"):
         WeightNormalizedConv2D(**arguments)
-
-
-@pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize(("size", "kernel_size"), [((8, 8), 3), ((5, 9), 3), ((6, 7), 4), ((3, 4), 1), ((2, 3), 2)])
-def test_the_mean_known_before_the_convolution_is_the_mean_after_it(padding, size, kernel_size):
-    images = 3.0 + tf.random.stateless_normal((5, *size, 2), [1, 2])
-    kernel = tf.random.stateless_normal((kernel_size, kernel_size, 2, 4), [3, 4])
-    after = tf.reduce_mean(tf.nn.conv2d(images, kernel, 1, padding.upper()), axis=(0, 1, 2))
-    np.testing.assert_allclose(mean_of_convolution(images, kernel, padding), after, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("negative_slope", [1.0, 0.1, 0.0])
-@pytest.mark.parametrize("padding", ["same", "valid"])
-def test_the_gradient_of_the_centered_layer_equals_automatic_differentiation(padding, negative_slope):
-    layer = WeightNormalizedConv2D(4, 3, padding, negative_slope=negative_slope)
-    images = tf.random.stateless_normal((5, 8, 8, 2), [1, 2])
-    layer(images)
-    layer.b.assign([0.1, -0.2, 0.3, 0.0])
-    slopes = []
-    for automatic in (False, True):
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            if automatic:
-                kernel = layer.v * layer.g / tf.sqrt(tf.reduce_sum(tf.square(layer.v), axis=(0, 1, 2)))
-                plain = tf.nn.conv2d(images, kernel, 1, padding.upper())
-                output = tf.nn.leaky_relu(plain - tf.reduce_mean(plain, axis=(0, 1, 2)) + layer.b, negative_slope)
-            else:
-                output = layer(images, training=True)
-            cost = tf.reduce_sum(tf.sin(output))
-        variables = [images, *(v.value for v in layer.trainable_variables)]
-        slopes.append(tape.gradient(cost, variables))
-    for ours, reference in zip(*slopes, strict=True):
-        np.testing.assert_allclose(ours, reference, rtol=1e-4, atol=1e-4)
