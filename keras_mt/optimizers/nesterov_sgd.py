@@ -54,6 +54,7 @@ class NesterovSGD(keras.optimizers.Optimizer):
         gradient = ops.cast(gradient, variable.dtype)
         if self.l2_weight_decay and (self.decayed == "all" or len(variable.shape) > 1):
             gradient = gradient + self.l2_weight_decay * variable
+        # Private, as in each of Keras' optimizers: nothing public finds a variable's slots (Keras is pinned to 3.15).
         momentum = self._momentums[self._get_variable_index(variable)]
         self.assign(momentum, self.momentum * momentum + gradient)
         step = gradient + self.momentum * momentum

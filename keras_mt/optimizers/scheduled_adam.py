@@ -40,33 +40,41 @@ class ScheduledAdam(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
-        self._beta_1_product = self.add_variable((), initializer="ones", dtype="float32", name="beta_1_product")
-        self._beta_2_product = self.add_variable((), initializer="ones", dtype="float32", name="beta_2_product")
+        # Of the steps before the one under way. Aggregated as Keras' own counter of iterations, beside which they move.
+        self._beta_products = [
+            self.add_variable((), "ones", "float32", aggregation="only_first_replica", name=f"{name}_product")
+            for name in ("beta_1", "beta_2")
+        ]
+
+    def apply(self, grads, trainable_variables=None):
+        before = ops.cast(self.iterations, "int32") + 0  # A number, not the counter itself.
+        betas = self._betas()
+        super().apply(grads, trainable_variables)
+        # Once a step, not once a variable; a batch whose gradients are only accumulated is none.
+        stepped = ops.cast(self.iterations, "int32") > before
+        for product, beta in zip(self._beta_products, betas, strict=True):
+            self.assign(product, ops.where(stepped, product * beta, product))
+
+    def update_step(self, gradient, variable, learning_rate):
+        dtype = variable.dtype
+        betas = self._betas()
+        product_1, product_2 = (product * beta for product, beta in zip(self._beta_products, betas, strict=True))
+        correction = ops.sqrt(1.0 - product_2) / (1.0 - product_1)
+        step_size = ops.cast(ops.cast(learning_rate, "float32") * correction, dtype)
+        beta_1, beta_2 = (ops.cast(beta, dtype) for beta in betas)
+        gradient = ops.cast(gradient, dtype)
+        # Private, as in each of Keras' optimizers: nothing public finds a variable's slots (Keras is pinned to 3.15).
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        self.assign_add(m, (gradient - m) * (1.0 - beta_1))
+        self.assign_add(v, (ops.square(gradient) - v) * (1.0 - beta_2))
+        self.assign_sub(variable, step_size * m / (ops.sqrt(v) + self.epsilon))
 
     def _betas(self):
         return tuple(
             ops.cast(beta(self.iterations) if callable(beta) else beta, "float32")
             for beta in (self.beta_1, self.beta_2)
         )
-
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        # The products move once a step and not once a variable. Keras' Nadam does so in this same hook, the only
-        # one that is not called for the batches of a gradient accumulation that end in no step.
-        for product, beta in zip((self._beta_1_product, self._beta_2_product), self._betas(), strict=True):
-            self.assign(product, product * beta)
-        super()._backend_update_step(grads, trainable_variables, learning_rate)
-
-    def update_step(self, gradient, variable, learning_rate):
-        dtype = variable.dtype
-        beta_1, beta_2 = (ops.cast(beta, dtype) for beta in self._betas())
-        correction = ops.sqrt(1.0 - self._beta_2_product) / (1.0 - self._beta_1_product)
-        step_size = ops.cast(ops.cast(learning_rate, "float32") * correction, dtype)
-        gradient = ops.cast(gradient, dtype)
-        index = self._get_variable_index(variable)
-        m, v = self._momentums[index], self._velocities[index]
-        self.assign_add(m, (gradient - m) * (1.0 - beta_1))
-        self.assign_add(v, (ops.square(gradient) - v) * (1.0 - beta_2))
-        self.assign_sub(variable, step_size * m / (ops.sqrt(v) + self.epsilon))
 
     def get_config(self):
         return {

@@ -1,7 +1,12 @@
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.programs import ROOT
 
 from keras_mt import schedules
 from keras_mt.optimizers import ScheduledAdam
@@ -47,6 +52,64 @@ def test_accumulated_gradients_make_one_step_and_move_the_products_once(slopes):
     expected = steps_of(plain, np.ones(5, "float32"), (slopes[0::2] + slopes[1::2]) / 2)
     actual = steps_of(accumulating, np.ones(5, "float32"), slopes)
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def products(optimizer):
+    return [float(variable) for variable in optimizer.variables if "product" in variable.name]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_variable_without_a_gradient_does_not_keep_the_products_from_moving(slopes, missing):
+    variables = [keras.Variable(np.ones(5, "float32")) for _ in range(2)]
+    gradients = [tf.constant(slopes[0])] * 2
+    gradients[missing] = None
+    optimizer = ScheduledAdam(0.01, 0.8, 0.95)
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply(gradients, variables)
+    np.testing.assert_allclose(products(optimizer), [0.8, 0.95], rtol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_step_that_is_skipped_for_an_infinite_gradient_moves_no_product(slopes, jit_compile):
+    inner = ScheduledAdam(0.01, 0.8, 0.95)
+    optimizer = keras.optimizers.LossScaleOptimizer(inner)
+    variable = keras.Variable(np.ones(5, "float32"))
+    optimizer.build([variable])
+    step = tf.function(lambda slope: optimizer.apply([slope], [variable]), jit_compile=jit_compile)
+    for slope in (slopes[0], np.full(5, np.inf, "float32"), slopes[1]):
+        step(tf.constant(slope))
+    np.testing.assert_allclose(products(inner), [0.8**2, 0.95**2], rtol=1e-6)
+
+
+# Two replicas, each with half of a batch, against one that has all of it.
+UNDER_A_STRATEGY = """
+import keras, numpy as np, tensorflow as tf
+from keras_mt import optimizers, schedules
+device = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+weights = []
+for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+    keras.utils.set_random_seed(1)
+    with tf.distribute.MirroredStrategy(devices).scope():
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, activation="tanh"), keras.layers.Dense(1)])
+        betas = schedules.StepSwitch(0.9, 0.5, 4), schedules.StepSwitch(0.99, 0.999, 6)
+        optimizer = optimizers.ScheduledAdam(0.05, *betas)
+        model.compile(optimizer, "mse")
+    model.fit(x, x @ np.arange(6.0), batch_size=8, shuffle=False, verbose=0)
+    weights.append(np.concatenate([weight.numpy().ravel() for weight in model.weights]))
+    products = [variable.numpy() for variable in optimizer.variables if "product" in variable.name]
+    np.testing.assert_allclose(products, [0.9**4 * 0.5**4, 0.99**6 * 0.999**2], rtol=1e-6)
+np.testing.assert_allclose(*weights, rtol=1e-5, atol=1e-6)
+"""
+
+
+def test_two_replicas_make_the_steps_of_one():
+    # In a process of its own, since devices are set before any use.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [sys.executable, "-c", UNDER_A_STRATEGY]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert process.returncode == 0, process.stderr
 
 
 def test_config_round_trips_with_schedules():
