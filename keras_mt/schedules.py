@@ -1,8 +1,9 @@
-"""Ramps of the method as functions of the optimizer step (paper, appendix B; residual networks: section 3.4).
+"""Ramps and schedules of Tarvainen & Valpola (2017), https://arxiv.org/abs/1703.01780, and of the later protocol.
 
-`step` is the number of optimizer steps done so far. All ramps are pure and traceable: inside a compiled
-train step they cost a handful of scalar operations. They are computed in float64 where that is exact to the
-published values and handed on in float32.
+A ramp is a function of the step; a schedule is a `keras.optimizers.schedules.LearningRateSchedule` made of ramps, for
+an optimizer or for `MeanTeacherCallback`. `step` is the number of optimizer steps done so far. All are pure and
+traceable: inside a compiled train step they cost a handful of scalar operations. Ramps are computed in float64, where
+they are exact to the published values; schedules return float32.
 """
 
 import math
@@ -18,7 +19,23 @@ def _number(value):
 
 
 def sigmoid_rampup(step, rampup_steps: float):
-    """`exp(-5 (1 - t/R)²)` while `t < R`, then 1. `rampup_steps = 0` means no ramp."""
+    """Sigmoid-shaped ramp-up: `exp(-5 (1 - t/R)²)` while `t < R`, then 1.
+
+    Args:
+        step: t, the number of steps done; a number or a tensor of any shape.
+        rampup_steps: R, the length of the ramp in steps; 0 for none.
+
+    Returns:
+        Float64 in (0, 1], of the shape of `step`.
+
+    Reference: Tarvainen & Valpola (2017), section 3.1 and appendix B
+
+    Example:
+
+    ```python
+    weights = 100.0 * keras_mt.schedules.sigmoid_rampup(np.arange(0, 50_000, 1000), rampup_steps=40_000)
+    ```
+    """
     if not rampup_steps:
         return ops.ones_like(_number(step))
     phase = 1.0 - ops.minimum(_number(step) / rampup_steps, 1.0)
@@ -26,7 +43,24 @@ def sigmoid_rampup(step, rampup_steps: float):
 
 
 def sigmoid_rampdown(step, rampdown_steps: float, training_steps: float):
-    """`exp(-12.5 (1 - (T - t)/D)²)` from `t = T - D` on, 1 before. `rampdown_steps = 0` means no ramp."""
+    """Sigmoid-shaped ramp-down: 1 until `t = T - D`, then `exp(-12.5 (1 - (T - t)/D)²)`.
+
+    Args:
+        step: t, the number of steps done; a number or a tensor of any shape.
+        rampdown_steps: D, the length of the ramp in steps; 0 for none.
+        training_steps: T, the length of the training in steps.
+
+    Returns:
+        Float64 in (0, 1], of the shape of `step`.
+
+    Reference: Tarvainen & Valpola (2017), appendix B
+
+    Example:
+
+    ```python
+    rates = 0.003 * keras_mt.schedules.sigmoid_rampdown(np.arange(0, 150_000, 1000), 25_000, training_steps=150_000)
+    ```
+    """
     if not rampdown_steps:
         return ops.ones_like(_number(step))
     phase = 1.0 - ops.clip((training_steps - _number(step)) / rampdown_steps, 0.0, 1.0)
@@ -34,39 +68,113 @@ def sigmoid_rampdown(step, rampdown_steps: float, training_steps: float):
 
 
 def step_rampup(step, rampup_steps: float):
-    """0 while `t < R`, then 1."""
+    """Step function: 0 while `t < R`, then 1.
+
+    Args:
+        step: t, the number of steps done; a number or a tensor of any shape.
+        rampup_steps: R, the step from which the value is 1; 0 for always 1.
+
+    Returns:
+        Float64, 0 or 1, of the shape of `step`.
+
+    Reference: Tarvainen & Valpola (2017), section 3.1 (when the EMA decay changes)
+
+    Example:
+
+    ```python
+    switched = keras_mt.schedules.step_rampup(np.arange(10), rampup_steps=4)
+    ```
+    """
     return _number(ops.greater_equal(_number(step), rampup_steps))
 
 
 def linear_rampup(epoch, rampup_epochs: float):
-    """`min(1, e/R)`. `rampup_epochs = 0` means no ramp."""
+    """Linear ramp-up: `min(1, e/R)`.
+
+    Args:
+        epoch: e, the number of epochs done, with fractions, or of steps; a number or a tensor of any shape.
+        rampup_epochs: R, the length of the ramp, in the unit of `epoch`; 0 for none.
+
+    Returns:
+        Float64 in [0, 1], of the shape of `epoch`.
+
+    Reference: Tarvainen & Valpola (2017), appendix B.4 (warm-up of the learning rate)
+
+    Example:
+
+    ```python
+    rates = 0.25 * keras_mt.schedules.linear_rampup(np.linspace(0.0, 10.0, 41), rampup_epochs=2)
+    ```
+    """
     if not rampup_epochs:
         return ops.ones_like(_number(epoch))
     return ops.minimum(_number(epoch) / rampup_epochs, 1.0)
 
 
 def cosine_rampdown(epoch, rampdown_epochs: float):
-    """`(cos(πe/D) + 1)/2`."""
+    """Half a cosine: `(cos(πe/D) + 1)/2`.
+
+    Args:
+        epoch: e, the number of epochs done, with fractions, or of steps; a number or a tensor of any shape. At most D.
+        rampdown_epochs: D, where the value reaches 0, in the unit of `epoch`. Positive.
+
+    Returns:
+        Float64 in [0, 1], of the shape of `epoch`.
+
+    Reference: Tarvainen & Valpola (2017), appendix B.3 and B.4; Loshchilov & Hutter (2017)
+
+    Example:
+
+    ```python
+    rates = 0.05 * keras_mt.schedules.cosine_rampdown(np.arange(180), rampdown_epochs=210)
+    ```
+    """
     return 0.5 * (ops.cos(math.pi * _number(epoch) / rampdown_epochs) + 1.0)
 
 
 def ema_warmup(step, decay):
-    """`min(1 - 1/(t+1), decay)` for the step that is being done, `t` counted from 1.
+    """EMA decay of a young average: `min(1 - 1/(t+1), decay)`, where `t` is 1 for the first step.
 
-    A young average then weighs all students so far alike, instead of clinging to the initial weights.
+    The average then gives all students so far the same weight, instead of staying close to the initial weights.
+
+    Args:
+        step: `t - 1`, the number of steps done before this one; a number or a tensor of any shape.
+        decay: The EMA decay that the warm-up leads to, in [0, 1).
+
+    Returns:
+        Float64 in [0, 1), of the shape of `step`.
+
+    Reference: Tarvainen & Valpola (2017), section 3.4 (residual networks)
+
+    Example:
+
+    ```python
+    decays = keras_mt.schedules.ema_warmup(np.arange(1000), decay=0.99)
+    ```
     """
     return ops.minimum(1.0 - 1.0 / (_number(step) + 2.0), _number(decay))
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class RampUpDown(Schedule):
-    """`maximum · sigmoid_rampup · sigmoid_rampdown`: the paper's learning rate and consistency weight.
+    """Sigmoid ramp-up, plateau and sigmoid ramp-down: of the learning rate and the consistency weight.
+
+    `maximum · sigmoid_rampup · sigmoid_rampdown`
 
     Args:
         maximum: The value between the ramps.
-        rampup_steps: Length of the sigmoid ramp-up, in optimizer steps.
-        rampdown_steps: Length of the sigmoid ramp-down at the end; 0 for none.
-        training_steps: Length of the whole run; needed for a ramp-down.
+        rampup_steps: Length of the ramp-up, in optimizer steps; 0 for none.
+        rampdown_steps: Length of the ramp-down at the end, in optimizer steps; 0 for none.
+        training_steps: Length of the whole training, in optimizer steps; needed for a ramp-down.
+
+    Reference: Tarvainen & Valpola (2017), appendix B
+
+    Example:
+
+    ```python
+    rate = keras_mt.schedules.RampUpDown(0.003, rampup_steps=400, rampdown_steps=250, training_steps=1500)
+    optimizer = keras.optimizers.Adam(rate)
+    ```
     """
 
     def __init__(self, maximum: float, rampup_steps: int = 0, rampdown_steps: int = 0, training_steps: int = 0):
@@ -96,11 +204,22 @@ class RampUpDown(Schedule):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class LinearRampUp(Schedule):
-    """`maximum · min(1, t/R)`: the consistency weight of the later protocol (TorchSSL).
+    """Linear ramp-up: of the consistency weight in the later protocol.
+
+    `maximum · min(1, t/R)`
 
     Args:
         maximum: The value after the ramp.
-        rampup_steps: Length R of the ramp, in optimizer steps; 0 for none.
+        rampup_steps: R, the length of the ramp, in optimizer steps; 0 for none.
+
+    Reference: Zhang et al. (2021), https://arxiv.org/abs/2110.08263 (TorchSSL's Mean Teacher)
+
+    Example:
+
+    ```python
+    weight = keras_mt.schedules.LinearRampUp(50.0, rampup_steps=400)
+    values = [float(weight(step)) for step in (0, 200, 400, 600)]  # 0, 25, 50, 50
+    ```
     """
 
     def __init__(self, maximum: float, rampup_steps: int = 0):
@@ -116,17 +235,24 @@ class LinearRampUp(Schedule):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class WarmUpCosine(Schedule):
-    """The learning rate of the paper's residual networks: linear from `initial` to `maximum`, times a cosine.
+    """Linear warm-up times half a cosine: of the learning rate of the residual networks.
 
     `(initial + (maximum - initial) · min(1, t/R)) · (cos(πt/D) + 1)/2`
 
     Args:
         maximum: The learning rate that the warm-up leads to.
-        cosine_steps: D: the step at which the cosine reaches 0, in optimizer steps; runs end before it.
-        rampup_steps: Length R of the warm-up, in optimizer steps; 0 for none.
-        initial: Where the warm-up begins.
+        cosine_steps: D, the step at which the cosine reaches 0, in optimizer steps; trainings end before it.
+        rampup_steps: R, the length of the warm-up, in optimizer steps; 0 for none.
+        initial: The learning rate at step 0, if there is a warm-up.
 
-    Reference: paper, appendix B.3 and B.4.
+    Reference: Tarvainen & Valpola (2017), section 3.4 and appendix B.3 and B.4
+
+    Example:
+
+    ```python
+    rate = keras_mt.schedules.WarmUpCosine(0.2, cosine_steps=2100, rampup_steps=50)
+    optimizer = keras_mt.optimizers.NesterovSGD(rate)
+    ```
     """
 
     def __init__(self, maximum: float, cosine_steps: int, rampup_steps: int = 0, initial: float = 0.0):
@@ -154,11 +280,22 @@ class WarmUpCosine(Schedule):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class SevenSixteenthsCosine(Schedule):
-    """`maximum · cos(7πt/16T)`: the learning rate of the later protocol (TorchSSL), which ends at a fifth of its start.
+    """Seven sixteenths of half a cosine: of the learning rate in the later protocol.
+
+    `maximum · cos(7πt/16T)`, which ends at a fifth of its start.
 
     Args:
         maximum: The learning rate at step 0.
-        training_steps: Length T of the run, in optimizer steps.
+        training_steps: T, the length of the whole training, in optimizer steps.
+
+    Reference: Sohn et al. (2020), https://arxiv.org/abs/2001.07685 (FixMatch)
+
+    Example:
+
+    ```python
+    rate = keras_mt.schedules.SevenSixteenthsCosine(0.03, training_steps=1500)
+    optimizer = keras_mt.optimizers.NesterovSGD(rate)
+    ```
     """
 
     def __init__(self, maximum: float, training_steps: int):
@@ -176,7 +313,25 @@ class SevenSixteenthsCosine(Schedule):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class RampedBeta1(Schedule):
-    """Adam's β1 falls with the ramp-down from `before` to `after`: `down·0.9 + (1 - down)·0.5`."""
+    """Sigmoid ramp-down from one value to another: of Adam's β1.
+
+    `down · before + (1 - down) · after`, where `down` is `sigmoid_rampdown`.
+
+    Args:
+        rampdown_steps: Length of the ramp-down at the end, in optimizer steps; 0 for none.
+        training_steps: Length of the whole training, in optimizer steps.
+        before: β1 until the ramp-down.
+        after: β1 at its end.
+
+    Reference: Tarvainen & Valpola (2017), appendix B
+
+    Example:
+
+    ```python
+    beta_1 = keras_mt.schedules.RampedBeta1(rampdown_steps=250, training_steps=1500)
+    optimizer = keras_mt.optimizers.ScheduledAdam(0.003, beta_1=beta_1)
+    ```
+    """
 
     def __init__(self, rampdown_steps: int, training_steps: int, before: float = 0.9, after: float = 0.5):
         self.rampdown_steps = rampdown_steps
@@ -199,7 +354,24 @@ class RampedBeta1(Schedule):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class StepSwitch(Schedule):
-    """`before` while `t < switch_step`, then `after`: Adam's β2 in the paper."""
+    """One value until a step and another from there on: of Adam's β2.
+
+    `before` while `t < switch_step`, then `after`.
+
+    Args:
+        before: The value until the switch.
+        after: The value from it on.
+        switch_step: The first step that gets `after`.
+
+    Reference: Tarvainen & Valpola (2017), appendix B
+
+    Example:
+
+    ```python
+    beta_2 = keras_mt.schedules.StepSwitch(0.99, 0.999, switch_step=400)
+    optimizer = keras_mt.optimizers.ScheduledAdam(0.003, beta_2=beta_2)
+    ```
+    """
 
     def __init__(self, before: float, after: float, switch_step: int):
         self.before = before
@@ -216,16 +388,24 @@ class StepSwitch(Schedule):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class EMADecay(StepSwitch):
-    """The EMA decay α: 0.99 while the ramp-up lasts, 0.999 after it, optionally warmed up.
+    """The EMA decay α: one value during the ramp-up and a larger one after it, optionally warmed up.
 
-    Early on the student improves fast, and the teacher should forget the old, worse student weights
-    quickly (paper, section 3.1).
+    Early on the student improves fast, and the teacher should forget the old, worse student weights quickly.
 
     Args:
-        before: Decay during the ramp-up, in [0, 1).
-        after: Decay after it.
-        switch_step: Length of the ramp-up in optimizer steps.
-        warmup: Whether `min(1 - 1/(t+1), α)` is used, as in the paper's residual networks.
+        before: α during the ramp-up, in [0, 1).
+        after: α after it, in [0, 1).
+        switch_step: Length of the ramp-up, in optimizer steps.
+        warmup: Whether `ema_warmup` bounds it: `min(1 - 1/(t+1), α)`, as for the residual networks.
+
+    Reference: Tarvainen & Valpola (2017), section 3.1
+
+    Example:
+
+    ```python
+    decay = keras_mt.schedules.EMADecay(0.99, 0.999, switch_step=400)
+    values = [float(decay(step)) for step in (0, 399, 400)]  # 0.99, 0.99, 0.999
+    ```
     """
 
     def __init__(self, before: float, after: float, switch_step: int, warmup: bool = False):
@@ -242,11 +422,18 @@ class EMADecay(StepSwitch):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class Delayed(Schedule):
-    """0 until a step, from there another schedule that begins at its own step 0.
+    """0 until a step, and from there on another schedule, which begins at its own step 0.
 
     Args:
-        schedule: What is delayed.
-        start: Optimizer step at which it begins.
+        schedule: The schedule that is delayed.
+        start: The optimizer step at which it begins.
+
+    Example:
+
+    ```python
+    weight = keras_mt.schedules.Delayed(keras_mt.schedules.LinearRampUp(50.0, rampup_steps=400), start=100)
+    values = [float(weight(step)) for step in (0, 100, 300, 500)]  # 0, 0, 25, 50
+    ```
     """
 
     def __init__(self, schedule: Schedule, start: int):

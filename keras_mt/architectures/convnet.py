@@ -1,4 +1,4 @@
-"""The 13-layer ConvNet of the paper (appendix B, table 5)."""
+"""The 13-layer ConvNet of Tarvainen & Valpola (2017), appendix B, table 5."""
 
 import keras
 from keras import layers
@@ -25,19 +25,19 @@ def convnet13(
     dtype: str = "float32",
     name: str = "convnet13",
 ) -> keras.Model:
-    """The paper's ConvNet with its input noise, from images `[batch, height, width, channels]` to logits.
+    """A ConvNet of 13 layers with weight normalization and input noise.
 
     Args:
-        input_shape: `(height, width, channels)`; at least 12×12. The paper's is `(32, 32, 3)`.
+        input_shape: `(height, width, channels)`; at least 12×12. Published: `(32, 32, 3)`.
         num_classes: Number of classes, C.
         num_heads: 1, or 2 for a head of its own for the consistency cost.
-        width: Multiplies all channel counts; 1.0 is the paper's network.
-        dropout: Dropout rate after each pooling.
+        width: Multiplies all channel counts; 1.0 is the published network.
+        dropout: Dropout rate after each pooling, in [0, 1).
         input_noise: Standard deviation of the Gaussian input noise, in units of the preprocessed input.
         translate: Largest random translation per axis, in pixels.
         flip: Whether images are flipped horizontally at random.
         preprocessing: Deterministic layers applied first.
-        mean_momentum: Momentum of the running means of mean-only batch normalization.
+        mean_momentum: Momentum of the running means of mean-only batch normalization, in [0, 1].
         synchronized: Whether batch means are those of the global batch when several replicas train.
         dtype: Dtype policy of the layers; input layers and logits stay float32.
         name: Name of the model.
@@ -47,6 +47,15 @@ def convnet13(
 
     Raises:
         ValueError: If the image is smaller than 12×12 or an argument is out of range.
+
+    Reference: Tarvainen & Valpola (2017), https://arxiv.org/abs/1703.01780, appendix B, table 5
+
+    Example:
+
+    ```python
+    network = keras_mt.architectures.convnet13((32, 32, 3), 10, width=1 / 16)
+    logits = network(np.zeros((2, 32, 32, 3), "uint8"))  # [2, 10]
+    ```
     """
     if min(input_shape[:2]) < MINIMUM_IMAGE_SIZE:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Both ends of a network: images with their noise, and one or two heads."""
+"""Both ends of a network: images with their noise, and one head or two."""
 
 import keras
 
@@ -15,7 +15,7 @@ def disturbed_images(
     translate: int = 0,
     input_noise: float = 0.0,
 ) -> tuple:
-    """Returns `(images, what the first layer gets of them)`.
+    """Returns `(images, features)`: the symbolic input, and what the first layer of the network gets of it.
 
     Preprocessing, augmentation and noise are layers of the network, so that student and teacher draw their own, and an
     exported teacher takes plain images. All in float32.
@@ -44,7 +44,7 @@ def network(images, features, num_heads: int, make_head, name: str) -> keras.Mod
 
     Args:
         images: The symbolic input.
-        features: What the heads get.
+        features: The input of the heads.
         num_heads: 1 or 2.
         make_head: Returns the layer of a head, from its name.
         name: Name of the model.

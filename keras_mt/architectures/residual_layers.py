@@ -1,4 +1,4 @@
-"""What the residual networks are made of, with the initial weights of their authors."""
+"""The layers of the residual networks, with the initial weights of their authors."""
 
 import keras
 from keras import layers
@@ -9,8 +9,8 @@ class ResidualLayers:
 
     Args:
         dtype: Dtype policy of the layers.
-        momentum: Of the running statistics of batch normalization.
-        epsilon: Added to the variance.
+        momentum: Momentum of the moving statistics of batch normalization.
+        epsilon: Added to the variance in batch normalization.
         synchronized: Whether batch statistics are those of the global batch when several replicas train.
         bias: Whether convolutions have one.
     """
@@ -23,7 +23,7 @@ class ResidualLayers:
         self.bias = bias
 
     def convolution(self, x, filters: int, kernel_size: int, stride: int = 1, groups: int = 1):
-        """Convolution whose weights start from N(0, 2/(k²·filters)), padded alike on both sides for any stride."""
+        """Convolution with weights from N(0, 2/(k²·filters)), padded alike on both sides for any stride."""
         padding = "same"
         if stride > 1 and kernel_size > 1:
             # TensorFlow's "same" pads a stride of 2 on one side only, PyTorch on both.
@@ -59,12 +59,12 @@ class ResidualLayers:
         return layers.Add(dtype=self.dtype)([first, second])
 
     def pool(self, x):
-        """Mean over positions, in float32 as what follows it."""
+        """Mean over positions, in float32 like the head after it."""
         return layers.GlobalAveragePooling2D(dtype="float32")(x)
 
 
 def uniform_head(classes: int):
-    """Returns a function from a name to a dense layer in float32 whose weights start as PyTorch's do."""
+    """Returns a function from a name to a dense layer in float32 with PyTorch's initial weights."""
     # U(-1/√n, 1/√n) for n inputs.
     uniform = keras.initializers.VarianceScaling(1.0 / 3.0, "fan_in", "uniform")
     return lambda name: layers.Dense(classes, kernel_initializer=uniform, dtype="float32", name=name)

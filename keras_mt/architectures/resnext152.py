@@ -1,4 +1,4 @@
-"""ResNeXt-152 32×4d, the paper's network for ImageNet (section 3.4, appendix B.4)."""
+"""ResNeXt-152 32×4d, the network of Tarvainen & Valpola (2017) for ImageNet, section 3.4 and appendix B.4."""
 
 import keras
 from keras import layers
@@ -27,14 +27,14 @@ def resnext152(
     """A residual network of bottlenecks with grouped 3×3 convolutions: 32 groups of 4 channels in the first stage.
 
     Args:
-        input_shape: `(height, width, channels)`; at least 32×32. The paper's is `(224, 224, 3)`.
+        input_shape: `(height, width, channels)`; at least 32×32. Published: `(224, 224, 3)`.
         num_classes: Number of classes, C.
-        num_heads: 1, or 2 for a head of its own for the consistency cost (the paper's).
+        num_heads: 1, or 2 for a head of its own for the consistency cost (published).
         width: Multiplies all channel counts; the number of groups stays, with at least one channel each.
         blocks: Number of blocks of each stage; `(3, 8, 36, 3)` are 152 layers.
         translate: Largest random translation per axis, in pixels.
         flip: Whether images are flipped horizontally at random.
-        input_noise: Standard deviation of Gaussian input noise; the paper has none here.
+        input_noise: Standard deviation of Gaussian input noise, in units of its input; published: 0.
         preprocessing: Deterministic layers applied first.
         synchronized: Whether batch statistics are those of the global batch when several replicas train.
         dtype: Dtype policy of the layers; input layers and logits stay float32.
@@ -46,7 +46,14 @@ def resnext152(
     Raises:
         ValueError: If the image is too small or an argument is out of range.
 
-    Reference: Xie et al. 2017, https://arxiv.org/abs/1611.05431
+    Reference: Xie et al. (2017), https://arxiv.org/abs/1611.05431
+
+    Example:
+
+    ```python
+    network = keras_mt.architectures.resnext152((32, 32, 3), 10, num_heads=1, width=1 / 16, blocks=(1, 1))
+    logits = network(np.zeros((2, 32, 32, 3), "uint8"))  # [2, 10]
+    ```
     """
     if min(input_shape[:2]) < 32:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Shake-Shake 26 2×96d, the paper's residual network for CIFAR-10 (section 3.4, appendix B.3)."""
+"""Shake-Shake 26 2×96d, the network of Tarvainen & Valpola (2017) for CIFAR-10, section 3.4 and appendix B.3."""
 
 import keras
 from keras import layers
@@ -26,14 +26,14 @@ def shake_shake26(
     """A residual network with two branches a block, mixed at random: 3 stages of 96, 192 and 384 channels.
 
     Args:
-        input_shape: `(height, width, channels)`; height and width must be multiples of 4.
+        input_shape: `(height, width, channels)`; height and width must be multiples of 4. Published: `(32, 32, 3)`.
         num_classes: Number of classes, C.
-        num_heads: 1, or 2 for a head of its own for the consistency cost (the paper's).
-        width: Multiplies the channel counts of all stages; 1.0 is the paper's network.
+        num_heads: 1, or 2 for a head of its own for the consistency cost (published).
+        width: Multiplies the channel counts of all stages; 1.0 is the published network.
         blocks: Number of blocks of each stage; `(4, 4, 4)` are 26 layers.
         translate: Largest random translation per axis, in pixels.
         flip: Whether images are flipped horizontally at random.
-        input_noise: Standard deviation of Gaussian input noise; the paper has none here.
+        input_noise: Standard deviation of Gaussian input noise, in units of its input; published: 0.
         preprocessing: Deterministic layers applied first.
         synchronized: Whether batch statistics are those of the global batch when several replicas train.
         dtype: Dtype policy of the layers; input layers and logits stay float32.
@@ -45,7 +45,14 @@ def shake_shake26(
     Raises:
         ValueError: If the image size is no multiple of 4 or an argument is out of range.
 
-    Reference: Gastaldi 2017, https://arxiv.org/abs/1705.07485
+    Reference: Gastaldi (2017), https://arxiv.org/abs/1705.07485
+
+    Example:
+
+    ```python
+    network = keras_mt.architectures.shake_shake26((32, 32, 3), 10, num_heads=1, width=1 / 16, blocks=(1, 1, 1))
+    logits = network(np.zeros((2, 32, 32, 3), "uint8"))  # [2, 10]
+    ```
     """
     if input_shape[0] % 4 or input_shape[1] % 4:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Wide-ResNet-28-2, the network of the later protocol (Oliver et al. 2018; TorchSSL)."""
+"""Wide-ResNet-28-2, the network of the later protocol (Oliver et al. (2018); TorchSSL)."""
 
 import keras
 from keras import layers
@@ -25,14 +25,14 @@ def wide_resnet28(
     """A pre-activation residual network of 28 layers: 3 stages of 32, 64 and 128 channels.
 
     Args:
-        input_shape: `(height, width, channels)`. The protocol's is `(32, 32, 3)`.
+        input_shape: `(height, width, channels)`. Published: `(32, 32, 3)`.
         num_classes: Number of classes, C.
         num_heads: 1, or 2 for a head of its own for the consistency cost.
-        width: Multiplies the channel counts of all stages; 1.0 is the widening factor 2 of the protocol.
+        width: Multiplies the channel counts of all stages; 1.0 is the widening factor 2, the published network.
         blocks: Number of blocks of each stage; `(4, 4, 4)` are 28 layers.
         translate: Largest random translation per axis, in pixels: a random crop of the reflected image.
         flip: Whether images are flipped horizontally at random.
-        input_noise: Standard deviation of Gaussian input noise; the protocol has none.
+        input_noise: Standard deviation of Gaussian input noise, in units of its input; published: 0.
         preprocessing: Deterministic layers applied first.
         synchronized: Whether batch statistics are those of the global batch when several replicas train.
         dtype: Dtype policy of the layers; input layers and logits stay float32.
@@ -44,7 +44,14 @@ def wide_resnet28(
     Raises:
         ValueError: If an argument is out of range.
 
-    Reference: Zagoruyko & Komodakis 2016, https://arxiv.org/abs/1605.07146
+    Reference: Zagoruyko & Komodakis (2016), https://arxiv.org/abs/1605.07146
+
+    Example:
+
+    ```python
+    network = keras_mt.architectures.wide_resnet28((32, 32, 3), 10, width=1 / 8, blocks=(1, 1, 1))
+    logits = network(np.zeros((2, 32, 32, 3), "uint8"))  # [2, 10]
+    ```
     """
     make = ResidualLayers(dtype, momentum=0.999, epsilon=1e-3, synchronized=synchronized, bias=True)
     images, x = disturbed_images(

@@ -125,11 +125,14 @@ def training_batches(
     Example:
 
     ```python
-    images, labels = np.load("images.npy", mmap_mode="r"), np.load("labels.npy")
+    from keras_mt import data
+
+    random = np.random.RandomState(0)
+    images, labels = random.randint(0, 256, (500, 8, 8, 3)).astype("uint8"), np.arange(500) % 10
     everything = np.ones(len(labels), bool)
-    labeled = choose_labeled(labels, everything, num_labels=100, num_classes=10, random=np.random.RandomState(0))
-    batches = training_batches(images, labels, labeled, Sampling(batch_size=64, labeled_per_batch=16, seed=0))
-    model.fit(batches, steps_per_epoch=1000)
+    labeled = data.choose_labeled(labels, everything, num_labels=100, num_classes=10, random=random)
+    sampling = data.Sampling(batch_size=64, labeled_per_batch=16, seed=0)
+    batches = data.training_batches(images, labels, labeled, sampling)  # For `fit(batches, steps_per_epoch=...)`.
     ```
     """
     if images.dtype != np.uint8 or images.ndim != 4 or not len(images):

@@ -52,9 +52,12 @@ def choose_labeled(
     Example:
 
     ```python
+    from keras_mt import data
+
+    labels = np.arange(5000) % 10
     random = np.random.RandomState(0)
-    held_out = hold_out_validation(len(labels), 1000, random)
-    labeled = choose_labeled(labels, ~held_out, num_labels=250, num_classes=10, random=random)
+    held_out = data.hold_out_validation(len(labels), 1000, random)
+    labeled = data.choose_labeled(labels, ~held_out, num_labels=250, num_classes=10, random=random)
     ```
     """
     if num_labels < 1 or num_labels % num_classes:

@@ -29,8 +29,11 @@ class Sampling:
     Example:
 
     ```python
-    sampling = Sampling(batch_size=100, labeled_per_batch=25, seed=0)
-    batches = training_batches(images, labels, labeled, sampling)
+    from keras_mt import data
+
+    images, labels = np.zeros((500, 8, 8, 3), "uint8"), np.arange(500) % 10
+    sampling = data.Sampling(batch_size=100, labeled_per_batch=25, seed=0)
+    batches = data.training_batches(images, labels, np.arange(250), sampling)
     ```
     """
 

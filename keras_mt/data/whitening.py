@@ -36,11 +36,14 @@ def fit_zca(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Example:
 
     ```python
+    from keras_mt import data
+
+    images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 3)).astype("uint8")
     whitening = keras_mt.layers.ZCAWhitening()
-    student = keras.Sequential(
-        [keras.Input((32, 32, 3)), keras_mt.layers.GlobalContrastNormalization(), whitening, *layers]
+    preprocessing = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras_mt.layers.GlobalContrastNormalization(), whitening]
     )
-    whitening.set_weights(fit_zca(images))
+    whitening.set_weights(data.fit_zca(images))
     ```
     """
     if len(images) < 2:

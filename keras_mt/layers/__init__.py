@@ -1,4 +1,7 @@
-"""Layers of the paper's networks that Keras does not have. Each draws its noise from a Keras `SeedGenerator`."""
+"""Layers of the networks of Tarvainen & Valpola (2017) that Keras does not have.
+
+Layers with noise draw it from a Keras `SeedGenerator`, which `MeanTeacher` sets anew in each pass.
+"""
 
 from keras_mt.layers.contrast_normalization import GlobalContrastNormalization as GlobalContrastNormalization
 from keras_mt.layers.dropout import Dropout as Dropout

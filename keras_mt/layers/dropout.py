@@ -7,11 +7,28 @@ from keras_mt.layers.random_bits import random_chances
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class Dropout(NoiseLayer):
-    """`keras.layers.Dropout` whose draws are the same in a plain graph and under XLA.
+    """Sets inputs to 0 at random in training; `keras.layers.Dropout` with the same draws with and without XLA.
 
     Args:
-        rate: Share of the inputs that is set to 0, in [0, 1); the others are divided by `1 - rate`.
-        seed: Optional seed.
+        rate: Fraction of the inputs that is set to 0, in [0, 1); the others are divided by `1 - rate`.
+        seed: Optional seed. Inside `MeanTeacher` the seed of the experiment decides instead.
+
+    Call arguments:
+        inputs: Tensor of any shape.
+        training: Whether to drop inputs; otherwise they are returned unchanged.
+
+    Input shape: Any.
+
+    Output shape: Same as the input.
+
+    Reference: Srivastava et al. (2014)
+
+    Example:
+
+    ```python
+    layer = keras_mt.layers.Dropout(0.5, seed=1)
+    outputs = layer(np.ones((8, 128), "float32"), training=True)
+    ```
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs):

@@ -2,12 +2,12 @@ import keras
 
 
 class NoiseLayer(keras.layers.Layer):
-    """Base of layers that disturb their input in training, and hand it on untouched in evaluation.
+    """Base of layers that disturb their input in training, and pass it on unchanged in evaluation.
 
     Subclasses define `disturb(inputs)` and draw from `self.seed_generator`.
 
     Args:
-        seed: Optional seed. Inside `MeanTeacher` the seed of the run decides instead.
+        seed: Optional seed. Inside `MeanTeacher` the seed of the experiment decides instead.
     """
 
     def __init__(self, seed: int | None = None, **kwargs):

@@ -7,9 +7,27 @@ from keras_mt.layers.random_bits import random_chances
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class RandomHorizontalFlip(NoiseLayer):
-    """Mirrors each training image left to right with probability 1/2 (paper, appendix B.2: CIFAR-10 only).
+    """Flips each image horizontally with probability 1/2 in training.
+
+    Args:
+        seed: Optional seed. Inside `MeanTeacher` the seed of the experiment decides instead.
+
+    Call arguments:
+        inputs: Images.
+        training: Whether to flip; otherwise images are returned unchanged.
 
     Input shape: `[batch, height, width, channels]`.
+
+    Output shape: Same as the input.
+
+    Reference: Tarvainen & Valpola (2017), appendix B.2 (CIFAR-10 only)
+
+    Example:
+
+    ```python
+    images = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype("float32")
+    flipped = keras_mt.layers.RandomHorizontalFlip(seed=1)(images, training=True)
+    ```
     """
 
     def disturb(self, inputs):

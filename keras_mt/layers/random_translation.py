@@ -6,7 +6,7 @@ from keras_mt.layers.random_bits import random_integers
 
 
 def translate(images: tf.Tensor, vertical_offset: tf.Tensor, horizontal_offset: tf.Tensor) -> tf.Tensor:
-    """Moves each image by whole pixels; what comes in at the border is the image reflected there.
+    """Translates each image by whole pixels, and fills the border with the image reflected there.
 
     A gather along each axis: no interpolation and no padded copy.
 
@@ -28,18 +28,31 @@ def translate(images: tf.Tensor, vertical_offset: tf.Tensor, horizontal_offset: 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class RandomPixelTranslation(NoiseLayer):
-    """Translates each training image by a whole number of pixels in `[-max_pixels, max_pixels]` on each axis.
+    """Translates each image by a whole number of pixels in `[-max_pixels, max_pixels]` on each axis in training.
 
     The border is filled by reflection without repeating the edge pixel (`tf.pad`'s REFLECT), unlike
     `keras.layers.RandomTranslation`.
 
     Args:
-        max_pixels: Largest shift per axis, in pixels.
-        seed: Optional seed.
+        max_pixels: Largest shift per axis, in pixels; less than height and width.
+        seed: Optional seed. Inside `MeanTeacher` the seed of the experiment decides instead.
+
+    Call arguments:
+        inputs: Images.
+        training: Whether to translate; otherwise images are returned unchanged.
 
     Input shape: `[batch, height, width, channels]`.
 
-    Reference: paper, appendix B.1.
+    Output shape: Same as the input.
+
+    Reference: Tarvainen & Valpola (2017), appendix B.1
+
+    Example:
+
+    ```python
+    images = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype("float32")
+    translated = keras_mt.layers.RandomPixelTranslation(2, seed=1)(images, training=True)
+    ```
     """
 
     def __init__(self, max_pixels: int, seed: int | None = None, **kwargs):

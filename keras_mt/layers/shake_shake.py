@@ -7,14 +7,30 @@ from keras_mt.layers.random_bits import random_uniforms
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class ShakeShake(NoiseLayer):
-    """`g·a + (1 - g)·b` of two branches, with a gate g ~ U(0, 1) drawn for each example.
+    """Mixes two branches at random: `g·a + (1 - g)·b`, with a gate g ~ U(0, 1) drawn for each example.
 
-    The gradient goes through gates of its own, `g' ~ U(0, 1)`, drawn independently of those of the outputs. In
-    evaluation g is 1/2.
+    The gradient is mixed by gates of its own, g' ~ U(0, 1), drawn independently of those of the outputs. In evaluation
+    g is 1/2.
 
-    Input: a list of two tensors `[batch, height, width, channels]`. Output: one of them.
+    Args:
+        seed: Optional seed. Inside `MeanTeacher` the seed of the experiment decides instead.
 
-    Reference: Gastaldi 2017, https://arxiv.org/abs/1705.07485
+    Call arguments:
+        inputs: A list of the two branches.
+        training: Whether gates are drawn; otherwise they are 1/2.
+
+    Input shape: Two of `[batch, height, width, channels]`.
+
+    Output shape: Same as one of the inputs.
+
+    Reference: Gastaldi (2017), https://arxiv.org/abs/1705.07485
+
+    Example:
+
+    ```python
+    branches = [np.ones((8, 16, 16, 4), "float32"), np.zeros((8, 16, 16, 4), "float32")]
+    mixed = keras_mt.layers.ShakeShake(seed=1)(branches, training=True)
+    ```
     """
 
     def call(self, inputs, training=None):

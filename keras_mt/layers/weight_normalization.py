@@ -1,4 +1,4 @@
-"""Weight-normalized layers with mean-only batch normalization (Salimans & Kingma 2016, sections 2-4)."""
+"""Weight-normalized layers with mean-only batch normalization (Salimans & Kingma (2016), sections 2 to 4)."""
 
 import contextvars
 
@@ -13,7 +13,7 @@ _initialized = contextvars.ContextVar("initialized", default=None)
 
 
 def initialize_from_batch(network: keras.Model, batch) -> None:
-    """Sets g and b of every weight-normalized layer from one batch (Salimans & Kingma 2016, section 3).
+    """Sets g and b of every weight-normalized layer from one batch.
 
     Layer after layer, g becomes 1/√(variance of the pre-activation under unit-norm V) and b zero; each layer passes on
     its normalized output. Noise is on, as in training. All other variables of the network stay exactly as they are:
@@ -28,7 +28,7 @@ def initialize_from_batch(network: keras.Model, batch) -> None:
     Raises:
         ValueError: If the batch has no row.
 
-    Reference: Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868, section 3
+    Reference: Salimans & Kingma (2016), https://arxiv.org/abs/1602.07868, section 3
 
     Example:
 
@@ -151,20 +151,35 @@ class _WeightNormalized(keras.layers.Layer):
 class WeightNormalizedConv2D(_WeightNormalized):
     """2D convolution of stride 1 with weight normalization and mean-only batch normalization.
 
-    `conv(x, g·V/‖V‖) - mean + b`, with the norm per output channel and the mean over batch and
-    positions: of the batch in training, a running one in evaluation.
+    `conv(x, g·V/‖V‖) - mean + b`, with the norm per output channel and the mean over batch and positions: of the batch
+    in training, a running one in evaluation. Weights are float32 (float64 under float64) under every dtype policy.
 
     Args:
         filters: Number of output channels.
         kernel_size: Height and width of the kernel.
         padding: `"same"` or `"valid"`.
-        momentum: Of the running mean, which moves by `1 - momentum` of the difference a training step.
-        negative_slope: Slope of the leaky ReLU below 0; 1 for no activation.
+        momentum: Momentum of the running mean, in [0, 1]: `momentum · running + (1 - momentum) · batch` at each step.
+        negative_slope: Slope of the leaky ReLU below 0, in [0, 1]; 1 for no activation.
         synchronized: Whether the mean is that of the global batch when several replicas train, or each replica's own.
+            Replicas may have shares of any size.
 
-    Input shape: `[batch, height, width, channels]`. Output shape: `[batch, height, width, filters]`.
+    Call arguments:
+        inputs: Images or feature maps.
+        training: Whether the mean of the batch is subtracted, which updates the running mean; otherwise the running
+            mean is.
 
-    Reference: Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868
+    Input shape: `[batch, height, width, channels]`.
+
+    Output shape: `[batch, height, width, filters]`; without the border for `"valid"`.
+
+    Reference: Salimans & Kingma (2016), https://arxiv.org/abs/1602.07868
+
+    Example:
+
+    ```python
+    layer = keras_mt.layers.WeightNormalizedConv2D(16, 3, negative_slope=0.1)
+    outputs = layer(np.ones((8, 32, 32, 3), "float32"), training=True)
+    ```
     """
 
     def __init__(
@@ -208,18 +223,33 @@ class WeightNormalizedConv2D(_WeightNormalized):
 class WeightNormalizedDense(_WeightNormalized):
     """Dense layer with weight normalization and mean-only batch normalization.
 
-    `(x·V - mean)·g/‖V‖ + b`: unlike in the convolution the running mean keeps the mean of the
-    unscaled `x·V`.
+    `(x·V - mean)·g/‖V‖ + b`: unlike in the convolution the running mean is that of the unscaled `x·V`. Weights are
+    float32 (float64 under float64) under every dtype policy.
 
     Args:
         units: Number of outputs.
-        momentum: Of the running mean, which moves by `1 - momentum` of the difference a training step.
-        negative_slope: Slope of the leaky ReLU below 0; 1 for no activation.
+        momentum: Momentum of the running mean, in [0, 1]: `momentum · running + (1 - momentum) · batch` at each step.
+        negative_slope: Slope of the leaky ReLU below 0, in [0, 1]; 1 for no activation.
         synchronized: Whether the mean is that of the global batch when several replicas train, or each replica's own.
+            Replicas may have shares of any size.
 
-    Input shape: `[batch, features]`. Output shape: `[batch, units]`.
+    Call arguments:
+        inputs: Features.
+        training: Whether the mean of the batch is subtracted, which updates the running mean; otherwise the running
+            mean is.
 
-    Reference: Salimans & Kingma 2016, https://arxiv.org/abs/1602.07868
+    Input shape: `[batch, features]`.
+
+    Output shape: `[batch, units]`.
+
+    Reference: Salimans & Kingma (2016), https://arxiv.org/abs/1602.07868
+
+    Example:
+
+    ```python
+    layer = keras_mt.layers.WeightNormalizedDense(10)
+    outputs = layer(np.ones((8, 128), "float32"), training=True)
+    ```
     """
 
     _variance_epsilon = 1e-10

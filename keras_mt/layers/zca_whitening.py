@@ -7,8 +7,8 @@ class ZCAWhitening(keras.layers.Layer):
     """`(x - mean)·matrix` of each flattened image: removes the correlations between pixels.
 
     `mean` and `matrix` are weights that no training changes. They start as 0 and the identity;
-    `set_weights([mean, matrix])` sets what was measured on the training images. Weights and computation are float32
-    (float64 under a float64 policy), whatever the compute dtype.
+    `set_weights([mean, matrix])` sets what `keras_mt.data.fit_zca` found on the training images.
+    Weights and computation are float32 (float64 under a float64 policy), whatever the compute dtype.
 
     Input shape: `[batch, height, width, channels]`, of a fixed size.
 
@@ -19,14 +19,13 @@ class ZCAWhitening(keras.layers.Layer):
     Example:
 
     ```python
-    images = np.random.default_rng(0).normal(size=(100, 4, 4, 3)).astype("float32")
-    flat = images.reshape(100, -1)
-    mean = flat.mean(axis=0)
-    eigenvalues, eigenvectors = np.linalg.eigh(np.cov(flat, rowvar=False))
+    from keras_mt import data
+
+    images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 3)).astype("uint8")
     layer = keras_mt.layers.ZCAWhitening()
     layer.build(images.shape)
-    layer.set_weights([mean, eigenvectors @ np.diag((eigenvalues + 0.1) ** -0.5) @ eigenvectors.T])
-    whitened = layer(images)
+    layer.set_weights(data.fit_zca(images))
+    whitened = layer(keras_mt.layers.GlobalContrastNormalization()(images))
     ```
     """
 

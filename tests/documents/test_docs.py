@@ -1,14 +1,21 @@
 """What the documents show runs as it stands: code blocks, the notebook, the pages themselves."""
 
+import importlib
+import inspect
 import os
 import re
 import subprocess
 import sys
 
+import keras
 import nbformat
+import numpy as np
 import pytest
+import tensorflow as tf
 from nbclient import NotebookClient
 from support.programs import ROOT
+
+import keras_mt
 
 PAGES = sorted(path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md"))
 WITH_CODE = [page for page in PAGES if "```python" in (ROOT / page).read_text()]
@@ -27,22 +34,57 @@ def test_the_code_of_a_page_runs_from_its_top_to_its_end(page, tmp_path):
     assert process.returncode == 0, process.stderr[-2000:]
 
 
-@pytest.mark.parametrize("module", ["keras_mt.mean_teacher", "keras_mt.data.two_stream"])
-def test_the_examples_of_docstrings_run(module, tmp_path):
-    path = ROOT / f"{module.replace('.', '/')}.py"
-    (block,) = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
-    code = "\n".join(line.removeprefix("    ") for line in block.splitlines())
-    scope = {}
-    if module == "keras_mt.mean_teacher":
-        import keras
-        import numpy as np
+MODULES = ("architectures", "data", "layers", "losses", "optimizers", "schedules")
 
-        import keras_mt
 
-        student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        x, labels = np.ones((6, 4), "float32"), np.array([0, 1, 2, -1, -1, -1])
-        scope = {"keras_mt": keras_mt, "student": student, "x": x, "labels": labels}
-    exec(compile(code, module, "exec"), scope)
+def public_members(module):
+    """Pairs of names and objects: the public classes and functions that this package defines."""
+    for name, member in inspect.getmembers(module, lambda m: inspect.isclass(m) or inspect.isfunction(m)):
+        if not name.startswith("_") and member.__module__.startswith("keras_mt"):
+            yield f"{module.__name__}.{name}", member
+
+
+def documented():
+    """Pairs of names and docstrings: of `keras_mt` itself, of its public modules, and of their classes' methods."""
+    members = dict(public_members(keras_mt))
+    for module in MODULES:
+        members |= public_members(importlib.import_module(f"keras_mt.{module}"))
+    for name, member in members.items():
+        yield name, inspect.getdoc(member) or ""
+        for method, function in vars(member).items() if inspect.isclass(member) else ():
+            if not method.startswith("_") and inspect.isfunction(function):
+                yield f"{name}.{method}", inspect.getdoc(function) or ""
+
+
+DOCUMENTED = dict(documented())
+EXAMPLES = [
+    pytest.param(block, id=f"{name}-{number}")
+    for name, docstring in DOCUMENTED.items()
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", docstring, re.DOTALL))
+]
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_the_example_of_a_docstring_runs(code):
+    """Its scope is what a reader has at hand: the usual imports, and a built student with a few rows and labels."""
+    scope = {
+        "keras": keras,
+        "keras_mt": keras_mt,
+        "np": np,
+        "tf": tf,
+        "student": keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]),
+        "x": np.ones((6, 4), "float32"),
+        "labels": np.array([0, 1, 2, -1, -1, -1]),
+    }
+    exec(compile(code, "docstring", "exec"), scope)
+
+
+@pytest.mark.parametrize("module", ["architectures", "layers", "schedules"])
+def test_every_public_name_of_a_module_says_what_it_takes_and_shows_it(module):
+    for name, _ in public_members(importlib.import_module(f"keras_mt.{module}")):
+        docstring = DOCUMENTED[name]
+        assert "```python" in docstring, name
+        assert re.search(r"^(Args|Input shape):", docstring, re.MULTILINE), name
 
 
 @pytest.mark.slow
