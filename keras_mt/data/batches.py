@@ -1,9 +1,4 @@
-"""The batch of step t as a function of (seed, t): nothing is replayed to continue at step t.
-
-Each stream runs through passes over its examples, without replacement, reshuffled for each pass, across batch
-borders: position `p` of a stream is place `p mod n` of pass `p div n`, and a pass's order is a pseudorandom
-permutation of which any place can be computed alone (`RandomIndexShuffle`; O(1) memory).
-"""
+"""The batch of step t as a function of (seed, t), from arrays and labels of some of their examples."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,22 +7,9 @@ import tensorflow as tf
 
 from keras_mt.data.image_memory import shared_tensor, without_copies
 from keras_mt.data.sampling import Sampling
+from keras_mt.data.shuffling import shuffled_places
 from keras_mt.errors import ArgumentError
 from keras_mt.losses.classification import UNLABELED
-
-_LABELED_STREAM, _UNLABELED_STREAM = 0, 1
-
-
-def _next_of_stream(examples, count, seed, stream, step):
-    """The `count` examples of a stream at a step, from all of its example indices `[n]`."""
-    size = tf.size(examples, out_type=tf.int64)
-    position = step * count + tf.range(count, dtype="int64")
-    number, place = position // size, position % size  # Of the pass, and in it.
-    # One seed a row: `tf.random.experimental.index_shuffle` pads batched seeds wrongly, the raw operation does not.
-    seeds = tf.fill([count], tf.constant(seed * 2 + stream, "int64"))
-    key = tf.stack([seeds, number // 2**31, number % 2**31], axis=1)
-    order = tf.raw_ops.RandomIndexShuffle(index=place, seed=tf.cast(key, "uint32"), max_index=size - 1)
-    return tf.gather(examples, order)
 
 
 def training_indices(labels: np.ndarray, labeled: np.ndarray, sampling: Sampling, num_replicas: int = 1) -> Callable:
@@ -69,12 +51,14 @@ def training_indices(labels: np.ndarray, labeled: np.ndarray, sampling: Sampling
         labeled, others = (tf.convert_to_tensor(indices, "int64") for indices in (labeled, others))
 
     def rows(step, replica=0):
-        parts = []
-        if from_labeled:
-            parts.append(_next_of_stream(labeled, from_labeled, sampling.seed, _LABELED_STREAM, step))
-        if from_others:
-            parts.append(_next_of_stream(others, from_others, sampling.seed, _UNLABELED_STREAM, step))
-        index = tf.concat(parts, axis=0)
+        index = tf.concat(
+            [
+                tf.gather(stream, shuffled_places(tf.size(stream, "int64"), count, sampling.seed, number, step))
+                for number, (stream, count) in enumerate(((labeled, from_labeled), (others, from_others)))
+                if count
+            ],
+            axis=0,
+        )
         batch_labels = tf.gather(shown, index)
         if sampling.labeled_per_batch != "vary":
             batch_labels = tf.where(tf.range(batch_size) < from_labeled, batch_labels, UNLABELED)

@@ -6,7 +6,7 @@ import numbers
 from keras_mt.errors import ArgumentError
 
 UNLABELED_STREAMS = ("all", "unlabeled")
-_SEEDS = 2**31  # A seed and the number of a stream are one key of 32 bits.
+SEEDS = 2**31  # A seed and the number of a stream make one key of 32 bits.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Sampling:
         number = self.labeled_per_batch
         if number not in ("vary", "all") and not (is_whole(number) and 1 <= number <= self.batch_size):
             raise ArgumentError("labeled_per_batch", number, f"must be from 1 to {self.batch_size}, vary or all")
-        if not is_whole(self.seed) or not 0 <= self.seed < _SEEDS:
-            raise ArgumentError("seed", self.seed, f"must be a whole number from 0 to {_SEEDS - 1}")
+        if not is_whole(self.seed) or not 0 <= self.seed < SEEDS:
+            raise ArgumentError("seed", self.seed, f"must be a whole number from 0 to {SEEDS - 1}")
         if self.unlabeled_stream not in UNLABELED_STREAMS:
             raise ArgumentError("unlabeled_stream", self.unlabeled_stream, f"must be {' or '.join(UNLABELED_STREAMS)}")
         if self.unlabeled_stream == "unlabeled" and not (is_whole(number) and self.from_unlabeled):

@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
-from keras_mt.data.sampling import is_whole
+from keras_mt.data.image_memory import shared_tensor, without_copies
+from keras_mt.data.sampling import SEEDS, is_whole
+from keras_mt.data.shuffling import shuffled_places
 from keras_mt.errors import ArgumentError
 from keras_mt.losses.classification import UNLABELED
 
@@ -13,8 +16,8 @@ _SIGNED = {"bool": "int32", "uint8": "int32", "uint16": "int32", "uint32": "int6
 
 
 def two_stream(
-    labeled: tf.data.Dataset,
-    unlabeled: tf.data.Dataset,
+    labeled: tf.data.Dataset | tuple,
+    unlabeled: tf.data.Dataset | np.ndarray | tuple | dict,
     labeled_per_batch: int,
     batch_size: int,
     shuffle_buffer: int = 10_000,
@@ -24,15 +27,18 @@ def two_stream(
     """Returns endless batches that begin with labeled examples; both streams repeat on their own.
 
     Args:
-        labeled: Single examples `(x, label)`, neither of them batched. `x` is a tensor or a structure of them (a dict,
-            for several inputs). So is `label` (a dict, for several outputs), and it is whole in every example: where an
-            example has no label of one output, it holds that output's `unlabeled_label`. Labels are integers, booleans
-            or numbers of any shape: classes, one-hot rows, maps of classes; their shapes may be unknown (`None`) as
-            long as those of a batch are equal.
-        unlabeled: Single examples `x` as in `labeled`, or `(x, anything)`, of which the second part is not looked at.
+        labeled: Data set of single examples `(x, label)`, or a pair of arrays `[examples, ...]`. `x` is one tensor or a
+            structure of them (a dict, for several inputs). So is `label` (a dict, for several outputs), and it is whole
+            in every example: where an example has no label of one output, it holds that output's `unlabeled_label`.
+            Labels are integers, booleans or numbers of any shape: classes, one-hot rows, maps of classes; their shapes
+            may be unknown (`None`) as long as those of a batch are equal.
+        unlabeled: Data set of single examples `x` as in `labeled`, or of `(x, anything)`, of which the second part is
+            not looked at; or arrays of either. Arrays, memory-mapped ones (`np.load(path, mmap_mode="r")`) too, are not
+            copied; `tf.data.Dataset.from_tensor_slices` would hold them two times more.
         labeled_per_batch: Labeled examples in each batch, from 1 to `batch_size - 1`.
         batch_size: Examples in each batch.
-        shuffle_buffer: Examples that each stream is shuffled among; 0 for streams that are shuffled already.
+        shuffle_buffer: Examples that each data set is shuffled among; 0 for those that are shuffled already. Arrays are
+            shuffled as a whole, unless it is 0.
         seed: Seed of the order.
         unlabeled_label: What stands for "no label": -1 (the default), or NaN for outputs of the task `"regression"`.
             One value, or a structure like that of the labels with a value for each output. Given NaN alone, outputs of
@@ -70,51 +76,65 @@ def two_stream(
         )
     if not is_whole(shuffle_buffer) or shuffle_buffer < 0:
         raise ArgumentError("shuffle_buffer", shuffle_buffer, "must be a number of examples, or 0")
-    for name, stream in (("labeled", labeled), ("unlabeled", unlabeled)):
-        if stream.cardinality() == 0:
-            raise ArgumentError(name, "no example", "must hold at least one example")
-    if not isinstance(labeled.element_spec, tuple) or len(labeled.element_spec) != 2:
-        raise ArgumentError("labeled", f"elements {labeled.element_spec}", "must be a data set of pairs (x, label)")
-    x_spec, label_spec = labeled.element_spec
-    for spec in tf.nest.flatten(labeled.element_spec):
-        if not isinstance(spec, tf.TensorSpec):
-            raise ArgumentError("labeled", f"elements {labeled.element_spec}", "must hold dense tensors only")
+    if not is_whole(seed) or not 0 <= seed < SEEDS:
+        raise ArgumentError("seed", seed, f"must be a whole number from 0 to {SEEDS - 1}")
+    labeled, labeled_spec = _examples("labeled", labeled)
+    unlabeled, unlabeled_spec = _examples("unlabeled", unlabeled)
+    if not isinstance(labeled_spec, tuple) or len(labeled_spec) != 2:
+        raise ArgumentError("labeled", f"elements {labeled_spec}", "must hold pairs (x, label)")
+    if not all(isinstance(spec, tf.TensorSpec) for spec in tf.nest.flatten(labeled_spec)):
+        raise ArgumentError("labeled", f"elements {labeled_spec}", "must hold dense tensors only")
+    x_spec, label_spec = labeled_spec
+    unlabeled = _only_x(unlabeled, unlabeled_spec, x_spec)
     no_label = _no_label_of_each_output(label_spec, unlabeled_label)
-    sizes = (labeled_per_batch, batch_size - labeled_per_batch)
+    num_unlabeled = batch_size - labeled_per_batch
 
-    def with_signed_labels(x, label):
-        for y in tf.nest.flatten(label) if unlabeled_label is None else ():
-            if y.dtype.is_floating:
-                _check_that_floats_are_classes(y)
-        return x, tf.nest.map_structure(lambda y: tf.cast(y, _SIGNED.get(y.dtype.name, y.dtype)), label)
-
-    parts = []
-    streams = (labeled.map(with_signed_labels, num_parallel_calls=tf.data.AUTOTUNE), _only_x(unlabeled, x_spec))
-    for place, (stream, size) in enumerate(zip(streams, sizes, strict=True)):
-        if shuffle_buffer:
-            stream = stream.shuffle(shuffle_buffer, seed=2 * seed + place)
-        parts.append(stream.repeat().batch(size, drop_remainder=True))
-
-    def followed_by_no_label(labels, value):
+    def with_no_label_added(labels, spec, value):
+        if unlabeled_label is None and spec.dtype.is_floating:
+            _check_that_floats_are_classes(labels, spec)
+        labels = tf.cast(labels, _SIGNED.get(spec.dtype.name, spec.dtype))
         # The shape is that of the labeled rows: the static one may be unknown.
-        shape = tf.concat([[sizes[1]], tf.shape(labels)[1:]], axis=0)
+        shape = tf.concat([[num_unlabeled], tf.shape(labels)[1:]], axis=0)
         together = tf.concat([labels, tf.fill(shape, tf.cast(value, labels.dtype))], axis=0)
-        return tf.ensure_shape(together, tf.TensorShape([batch_size]).concatenate(labels.shape[1:]))
+        return tf.ensure_shape(together, tf.TensorShape([batch_size]).concatenate(spec.shape))
 
     def together(labeled_rows, unlabeled_x):
         labeled_x, labels = labeled_rows
         x = tf.nest.map_structure(lambda *rows: tf.concat(rows, axis=0), labeled_x, unlabeled_x)
-        return x, tf.nest.map_structure(followed_by_no_label, labels, no_label)
+        return x, tf.nest.map_structure(with_no_label_added, labels, label_spec, no_label)
 
-    return tf.data.Dataset.zip(*parts).map(together).prefetch(tf.data.AUTOTUNE)
+    streams = (
+        _batches(labeled, labeled_per_batch, shuffle_buffer, seed, 0),
+        _batches(unlabeled, num_unlabeled, shuffle_buffer, seed, 1),
+    )
+    batches = tf.data.Dataset.zip(*streams).map(together).prefetch(tf.data.AUTOTUNE)
+    both_read = isinstance(labeled, tf.data.Dataset) and isinstance(unlabeled, tf.data.Dataset)
+    return batches if both_read else without_copies(batches)
 
 
-def _only_x(unlabeled, x_spec):
+def _examples(name, data):
+    """Returns `(data, spec of an example)`, where `data` is a data set or a structure of arrays."""
+    if isinstance(data, tf.data.Dataset):
+        if data.cardinality() == 0:
+            raise ArgumentError(name, "none", "must hold at least one example")
+        return data, data.element_spec
+    arrays = tf.nest.map_structure(np.asarray, data)
+    lengths = {array.shape[0] if array.ndim else None for array in tf.nest.flatten(arrays)}
+    if len(lengths) != 1 or lengths & {None, 0}:
+        shapes = tf.nest.map_structure(np.shape, arrays)
+        raise ArgumentError(
+            name, f"shapes {shapes}", "must be a data set, or arrays of as many examples each, at least one"
+        )
+    return arrays, tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape[1:], array.dtype), arrays)
+
+
+def _only_x(unlabeled, spec, x_spec):
     """The `x` of unlabeled examples; a pair is taken apart unless `x` itself is one."""
-    spec = unlabeled.element_spec
     if _alike(spec, x_spec):
         return unlabeled
     if isinstance(spec, tuple) and spec and _alike(spec[0], x_spec):
+        if isinstance(unlabeled, tuple):
+            return unlabeled[0]
         return unlabeled.map(lambda x, *_: x, num_parallel_calls=tf.data.AUTOTUNE)
     raise ArgumentError(
         "unlabeled",
@@ -132,6 +152,21 @@ def _alike(spec, other):
         isinstance(a, tf.TensorSpec) and a.dtype == b.dtype and a.shape.is_compatible_with(b.shape)
         for a, b in zip(tf.nest.flatten(spec), tf.nest.flatten(other), strict=True)
     )
+
+
+def _batches(data, size, shuffle_buffer, seed, stream):
+    """Batches of a stream that repeats, its examples in another order in each pass."""
+    if isinstance(data, tf.data.Dataset):
+        if shuffle_buffer:
+            data = data.shuffle(shuffle_buffer, seed=2 * seed + stream)
+        return data.repeat().batch(size, drop_remainder=True)
+    tensors = tf.nest.map_structure(shared_tensor, data)
+    length = len(tf.nest.flatten(data)[0])
+    if shuffle_buffer:  # All of them: a buffer of all indices would take 200 bytes for each, this takes nothing.
+        batches = tf.data.Dataset.counter().map(lambda step: shuffled_places(length, size, seed, stream, step))
+    else:
+        batches = tf.data.Dataset.range(length).repeat().batch(size, drop_remainder=True)
+    return batches.map(lambda places: tf.nest.map_structure(lambda tensor: tf.gather(tensor, places), tensors))
 
 
 def _no_label_of_each_output(label_spec, value):
@@ -162,10 +197,10 @@ def _no_label_of_each_output(label_spec, value):
     return values
 
 
-def _check_that_floats_are_classes(labels):
-    """Fails in the pipeline if labels are numbers: -1 would be a number like others."""
+def _check_that_floats_are_classes(labels, spec):
+    """Fails in the pipeline if the labels of a batch are numbers: -1 would be a number like others."""
     whole = (labels == tf.floor(labels)) & (labels >= UNLABELED)
-    if labels.shape.rank != 0:  # Rows of probabilities are labels of classes, too.
+    if spec.shape.rank != 0:  # Rows of probabilities are labels of classes, too.
         total = tf.reduce_sum(labels, axis=-1, keepdims=True)
         whole |= (tf.abs(total - 1) < 1e-2) & (labels >= 0)
     tf.debugging.Assert(

@@ -1,5 +1,7 @@
 """What every kind of label becomes in batches of labeled and unlabeled examples."""
 
+import resource
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -171,6 +173,13 @@ LABELED, UNLABELED = slices(X, CLASSES), slices(U)
         ({"labeled_per_batch": 1.5}, "labeled_per_batch", "from 1 to 5"),
         ({"batch_size": "6"}, "batch_size", "whole number"),
         ({"shuffle_buffer": -1}, "shuffle_buffer", "0"),
+        ({"seed": -1}, "seed", "from 0"),
+        ({"seed": 2**31}, "seed", "from 0"),
+        ({"labeled": (X, CLASSES[:5])}, "labeled", "as many examples each"),
+        ({"labeled": (X, 3)}, "labeled", "as many examples each"),
+        ({"unlabeled": U[:0]}, "unlabeled", "at least one"),
+        ({"unlabeled": U[:, :3]}, "unlabeled", "shape=(3,)"),
+        ({"unlabeled": None}, "unlabeled", "arrays"),
         ({"labeled": slices(X)}, "labeled", "pairs"),
         ({"labeled": slices(X, CLASSES, CLASSES)}, "labeled", "pairs"),
         ({"labeled": LABELED.take(0)}, "labeled", "at least one example"),
@@ -204,3 +213,54 @@ def test_examples_without_a_label_of_one_output_among_the_labeled_ones():
     partly = np.where(np.arange(12) % 2, -1, CLASSES)
     for x, y in batches_of({"a": CLASSES, "b": partly}).take(3):
         rows_match(y["b"].numpy(), partly, x.numpy(), -1)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "dict", "tuple"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_arrays_are_as_good_as_data_sets(tmp_path, kind, mapped):
+    def array(name, values):
+        np.save(tmp_path / name, values)
+        return np.load(tmp_path / f"{name}.npy", mmap_mode="r") if mapped else values
+
+    def x(name, count, start=0):
+        values = array(name, features(count, start))
+        return {"tensor": values, "dict": {"a": values}, "tuple": (values, values)}[kind]
+
+    labels = {name: array(name, values) for name, values in OUTPUTS.items()}
+    labeled, unlabeled = (x("labeled", 12), labels), (x("unlabeled", 40, 100), array("other", np.arange(40)))
+    seen = []
+    for made, y in two_stream(labeled, unlabeled, 2, 6, seed=1, unlabeled_label=NAN).take(60):
+        rows = tf.nest.flatten(made)[0].numpy()
+        for name, expected in OUTPUTS.items():
+            rows_match(y[name].numpy(), expected, rows, NAN if name == "position" else -1)
+        seen.append(rows[:, 0])
+    seen = np.array(seen)
+    for stream, examples in ((seen[:, :2], range(12)), (seen[:, 2:], range(100, 140))):
+        passes = stream.reshape(-1, len(examples))  # Ten passes and six, across batch borders.
+        assert all(sorted(one) == list(examples) for one in passes)
+        assert len({tuple(one) for one in passes}) == len(passes)
+    in_order = two_stream(labeled, unlabeled, 2, 6, shuffle_buffer=0, unlabeled_label=NAN)
+    rows = [tf.nest.flatten(made)[0].numpy()[:, 0] for made, _ in in_order.take(10)]
+    np.testing.assert_array_equal(np.array(rows)[:, 2:].ravel(), range(100, 140))
+
+
+def test_an_array_and_a_data_set_may_be_mixed():
+    for labeled, unlabeled in (((X, CLASSES), slices(U + 100)), (LABELED, U + 100)):
+        for x, y in two_stream(labeled, unlabeled, 2, 6).take(3):
+            rows_match(y.numpy(), CLASSES, x.numpy(), -1)
+
+
+def test_a_memory_mapped_array_of_unlabeled_examples_is_not_read_into_memory(tmp_path):
+    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "float32", (1_000_000, 100))  # A sparse file: 400 MB.
+    del mapped
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    tracked = np.ones((12, 100), "float32"), CLASSES
+
+    def held():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+
+    list(two_stream(tracked, mapped[:100], 2, 6).take(1))  # What TensorFlow allocates the first time.
+    before = held()
+    list(two_stream(tracked, mapped, 2, 6).take(10))
+    assert held() - before < 100e6
