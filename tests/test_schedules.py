@@ -89,6 +89,7 @@ def test_the_warmed_up_average_begins_as_a_plain_mean():
         schedules.LinearRampUp(2.0, 10),
         schedules.WarmUpCosine(0.2, 40, 5, 0.1),
         schedules.SevenSixteenthsCosine(0.03, 30),
+        schedules.Delayed(schedules.LinearRampUp(2.0, 10), 4),
     ],
 )
 def test_schedules_survive_serialization(schedule):

@@ -21,3 +21,8 @@ def values(variables):
 
 def largest_difference(first, second):
     return max(np.abs(a - b).max() for a, b in zip(first, second, strict=True))
+
+
+def count_trained(network):
+    """Returns how many numbers of a network are trained."""
+    return sum(int(np.prod(w.shape)) for w in network.trainable_weights)
