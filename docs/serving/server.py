@@ -13,7 +13,7 @@ import waitress
 
 app = flask.Flask(__name__)
 model = tf.saved_model.load(sys.argv[1])
-names = pathlib.Path(model.labels.asset_path.numpy().decode()).read_text().splitlines()
+names = pathlib.Path(sys.argv[1], "assets", "labels.txt").read_text().splitlines()
 LARGEST = 20 * 2**20
 
 

@@ -1,12 +1,12 @@
-"""ONNX and LiteRT, by their own converters, which are installed beside this package only where they are wanted."""
+"""ONNX and LiteRT, by Keras' own exports; ONNX needs packages that are installed only where it is wanted."""
 
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
-from keras_mt.experiments.errors import RunError, UsageError
-from keras_mt.experiments.exporting.serving import ServedNetwork
+from keras_mt.experiments import extras
+from keras_mt.experiments.errors import RunError
+from keras_mt.experiments.exporting.serving import served_model
 from keras_mt.experiments.running.run_directory import reason_of
 
 
@@ -22,18 +22,15 @@ def export_onnx(network: keras.Model, path: Path, class_names: tuple[str, ...]) 
         UsageError: If the converter is not installed.
         RunError: If the file can't be written.
     """
-    try:
-        import onnx
-        import tf2onnx
-    except ImportError as error:
-        raise UsageError(
-            f"--format=onnx needs the packages onnx and tf2onnx (pip install 'keras-mt[onnx]'): {error}"
-        ) from error
-    served = ServedNetwork(network, class_names)
-    signature = [tf.TensorSpec((None, *served.image_shape), tf.uint8, name="images")]
-    model, _ = tf2onnx.convert.from_function(tf.function(served._serve), input_signature=signature, opset=17)
-    onnx.helper.set_model_props(model, {"classes": "\n".join(class_names)})
-    _write(path, model.SerializeToString())
+    extras.require("onnx")
+    import onnx
+
+    def add_names(unfinished):  # Keras' export writes no metadata.
+        model = onnx.load(unfinished)
+        onnx.helper.set_model_props(model, {"classes": "\n".join(class_names)})
+        onnx.save(model, unfinished)
+
+    _export(network, path, add_names, format="onnx", opset_version=17)
 
 
 def export_litert(network: keras.Model, path: Path, class_names: tuple[str, ...]) -> None:
@@ -47,17 +44,20 @@ def export_litert(network: keras.Model, path: Path, class_names: tuple[str, ...]
     Raises:
         RunError: If it can't be written.
     """
-    served = ServedNetwork(network, class_names)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([served.of_images()], served)
-    _write(path, converter.convert())
-    _write(path.with_name("labels.txt"), "".join(f"{name}\n" for name in class_names).encode())
+
+    def write_names(unfinished):
+        path.with_name("labels.txt").write_text("".join(f"{name}\n" for name in class_names))
+
+    _export(network, path, write_names, format="litert")
 
 
-def _write(path, content):
-    unfinished = path.with_name(path.name + ".unfinished")
+def _export(network, path, add_names, **options):
+    """Writes beside the file and renames, which Keras does not."""
+    model, unfinished = served_model(network), path.with_name(f"unfinished-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
+        model.export(str(unfinished), verbose=False, input_signature=model.inputs, **options)
+        add_names(unfinished)
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)

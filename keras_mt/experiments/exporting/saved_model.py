@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mt.experiments.errors import RunError
-from keras_mt.experiments.exporting.serving import ServedNetwork
+from keras_mt.experiments.exporting.serving import fitted_image, probabilities
 from keras_mt.experiments.running.run_directory import reason_of
 
 
@@ -35,11 +35,7 @@ def export_saved_model(network: keras.Model, path: Path, class_names: tuple[str,
         shutil.rmtree(unfinished, ignore_errors=True)
         labels.parent.mkdir(parents=True, exist_ok=True)
         labels.write_text("".join(f"{name}\n" for name in class_names))
-        served = ServedNetwork(network, class_names)
-        served.labels = tf.saved_model.Asset(str(labels))
-        served.of_images(tf.float32)
-        signatures = {"serving_default": served.of_images(), "files": served.of_files()}
-        tf.saved_model.save(served, str(unfinished), signatures=signatures)
+        _archive(network, labels).write_out(str(unfinished), verbose=False)
         if warm_up is not None:
             _write_requests(unfinished / "assets.extra" / "tf_serving_warmup_requests", path.parent.name, warm_up)
         shutil.rmtree(path, ignore_errors=True)
@@ -49,6 +45,30 @@ def export_saved_model(network: keras.Model, path: Path, class_names: tuple[str,
         raise RunError(f"{path} can't be written ({reason_of(error)})") from error
     finally:
         shutil.rmtree(labels.parent, ignore_errors=True)
+
+
+def _archive(network, labels):
+    shape = tuple(network.inputs[0].shape[1:])
+    # A table is what an archive of Keras carries a file by; it looks the names of the classes up in it.
+    lines = tf.lookup.TextFileInitializer(
+        str(labels), tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE
+    )
+    names = tf.lookup.StaticHashTable(lines, default_value="")
+
+    def serve_files(files):
+        decoded = tf.TensorSpec(shape, tf.float32)
+        images = tf.map_fn(lambda content: fitted_image(content, shape), files, fn_output_signature=decoded)
+        answer = probabilities(network, images)
+        return {**answer, "classes": names.lookup(tf.argmax(answer["probabilities"], axis=1))}
+
+    serve = tf.function(lambda images: probabilities(network, images))
+    for dtype in (tf.uint8, tf.float32):  # The first is the signature.
+        serve.get_concrete_function(tf.TensorSpec((None, *shape), dtype, name="images"))
+    archive = keras.export.ExportArchive()
+    archive.track(names)
+    archive.add_endpoint("serve", serve)
+    archive.add_endpoint("files", serve_files, [tf.TensorSpec((None,), tf.string, name="files")])
+    return archive
 
 
 def _write_requests(path, model_name, images):

@@ -1,14 +1,23 @@
 import sys
 import time
 
+from tqdm import tqdm
+
 from keras_mt.experiments.running.steps import StepCallback
 
 
 def report(text: str) -> None:
-    """Prints a line; one that ends in a carriage return is progress, and shown on a terminal only."""
+    """Prints a line, above the bar if there is one.
+
+    Args:
+        text: The line. One that ends in a carriage return is progress, which the next overwrites: it is shown on a
+            terminal only.
+    """
+    on_terminal = sys.stdout.isatty()
     if not text.endswith("\r"):
-        print(text.ljust(90), flush=True)
-    elif sys.stdout.isatty():
+        tqdm.write(text.ljust(90) if on_terminal else text)
+        sys.stdout.flush()
+    elif on_terminal:
         print("\r" + text[:-1].ljust(90), end="\r", flush=True)
 
 
@@ -17,17 +26,18 @@ class ProgressBar(StepCallback):
 
     def __init__(self, first_step: int, last_step: int):
         super().__init__(first_step, last_step)
-        self._started = self._shown = time.monotonic()
-        self._said = False
+        self._started = time.monotonic()
+        self._bar = None
 
     def on_step_end(self, step, logs):
-        now = time.monotonic()
-        if not self._said:
-            self._said = True
-            report(f"first step done after {now - self._started:.1f} s")
-        if now - self._shown < 0.5 or not sys.stdout.isatty():
-            return
-        self._shown = now
-        filled = 30 * step // self.last_step
-        bar = "━" * filled + " " * (30 - filled)
-        report(f"{bar} {step}/{self.last_step}  loss {logs['loss']:.3f}  {self.time_left()} left\r")
+        if self._bar is None:
+            report(f"first step done after {time.monotonic() - self._started:.1f} s")
+            # disable=None: no bar without a terminal.
+            self._bar = tqdm(
+                total=self.last_step, initial=step, unit="step", mininterval=0.5, file=sys.stdout, disable=None
+            )
+        else:
+            self._bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
+            self._bar.update()
+        if step == self.last_step:
+            self._bar.close()

@@ -13,6 +13,7 @@ import urllib.request
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from support.programs import ROOT, free_ports, run_program
 
 from keras_mt.experiments.datasets.digits import load_digits
@@ -58,6 +59,60 @@ def test_the_saved_model_has_named_signatures_labels_and_a_versioned_folder(expo
     assert labels.read_text().split() == [str(digit) for digit in range(10)]
     requests = exported / "saved_model" / "1" / "assets.extra" / "tf_serving_warmup_requests"
     assert len(list(tf.data.TFRecordDataset(str(requests), buffer_size=0))) == 3
+
+
+def _pictures(folder):
+    """Writes pictures of several sizes, in all formats and kinds of pixels that `predict` takes."""
+    random = np.random.default_rng(0)
+
+    def colors(height, width):
+        small = Image.fromarray(random.integers(0, 256, (4, 4, 3), "uint8"))
+        return small.resize((width, height), Image.Resampling.BICUBIC)
+
+    own, small, wide, tall, large = (colors(*size) for size in ((16, 16), (7, 9), (16, 40), (61, 16), (300, 200)))
+    own.convert("L").save(folder / "own_gray.png")
+    small.save(folder / "small.png")
+    wide.save(folder / "wide.jpg")
+    tall.save(folder / "tall.bmp")
+    large.save(folder / "large.webp")
+    wide.convert("L").save(folder / "gray.jpg")
+    alpha = tall.convert("RGBA")
+    alpha.putalpha(Image.fromarray(random.integers(0, 256, (61, 16), "uint8")))
+    alpha.save(folder / "alpha.png")
+    tall.convert("LA").save(folder / "gray_alpha.png")
+    Image.fromarray(random.integers(0, 2**16, (61, 16), "uint16")).save(folder / "gray_16_bit.png")
+    large.convert("CMYK").save(folder / "cmyk.jpeg")
+    small.quantize(5).save(folder / "palette.png")
+    large.save(folder / "animated.gif", save_all=True, append_images=[colors(300, 200)])
+    return sorted(folder.iterdir())
+
+
+def test_pictures_of_any_size_and_kind_are_answered_by_files_as_by_predict(tiny_run, exported, tmp_path):
+    paths = _pictures(tmp_path)
+    process = run_program("predict", f"--run_dir={tiny_run}", "--all_probabilities", str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    rows = list(csv.DictReader(io.StringIO(process.stdout)))
+    assert [row["picture"] for row in rows] == [str(path) for path in paths]
+    predicted = [[float(row[f"probability of {digit}"]) for digit in range(10)] for row in rows]
+    assert np.ptp(predicted, axis=0).max() > 0.01  # They are told apart.
+    files = tf.saved_model.load(str(exported / "saved_model" / "1")).signatures["files"]
+    answer = files(files=tf.constant([path.read_bytes() for path in paths]))
+    np.testing.assert_allclose(answer["probabilities"], predicted, atol=1e-4)  # The CSV has four digits.
+    assert [name.decode() for name in answer["classes"].numpy()] == [row["class"] for row in rows]
+
+
+def test_the_first_picture_of_an_animation_is_taken(exported, tmp_path):
+    across = np.zeros((30, 40), "uint8")
+    across[:15] = 255
+    first, second = (Image.fromarray(halves) for halves in (across, np.rot90(across).copy()))
+    first.save(tmp_path / "both.gif", save_all=True, append_images=[second])
+    for name, image in (("first", first), ("second", second)):
+        image.save(tmp_path / f"{name}.png")
+    files = tf.saved_model.load(str(exported / "saved_model" / "1")).signatures["files"]
+    contents = [(tmp_path / name).read_bytes() for name in ("both.gif", "first.png", "second.png")]
+    both, alone, other = files(files=tf.constant(contents))["probabilities"].numpy()
+    np.testing.assert_allclose(both, alone, atol=1e-6)
+    assert np.abs(both - other).max() > 1e-3
 
 
 def test_warm_up_requests_are_those_of_tensorflow_serving(tmp_path):
