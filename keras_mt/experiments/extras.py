@@ -26,5 +26,5 @@ def require(extra: str) -> None:
     missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"{', '.join(missing)} can't be imported; install what is needed: pip install 'keras-mt[{extra}]'"
+            f"this needs packages that are not installed ({', '.join(missing)}): pip install 'keras-mt[{extra}]'"
         )
