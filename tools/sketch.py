@@ -2,9 +2,9 @@
 
     python tools/sketch.py [--out docs/sketch.png]
 
-After the paper's figure of a two-class toy problem: here two interleaved half circles, of which one point each is
-labeled. A sketch: one seed, settings chosen so that consistency does its work on these very points; it shows what the
-methods do, and nothing about which is better.
+After figure 1 of Tarvainen & Valpola (2017), a two-class toy problem: here two interleaved half circles, of which one
+point each is labeled. A sketch: one seed, settings chosen so that consistency does its work on these very points; it
+shows what the methods do, and nothing about which is better.
 """
 
 import argparse

@@ -57,5 +57,5 @@ def test_translation_equals_tensorflow_addons_where_no_border_is_filled(golden):
     ours = translate(tf.constant(numbers["images"]), tf.constant(vertical), tf.constant(horizontal)).numpy()
     inner = slice(2, -2)
     np.testing.assert_array_equal(ours[:, inner, inner], numbers["translated"][:, inner, inner])
-    # At the border "reflect" there repeats the edge pixel, `tf.pad`'s REFLECT and the paper's do not.
+    # At the border "reflect" there repeats the edge pixel, `tf.pad`'s REFLECT and this package's do not.
     assert not np.array_equal(ours[3], numbers["translated"][3])

@@ -12,7 +12,7 @@ class Size:
     """Size of a benchmark.
 
     Attributes:
-        width: Of the ConvNet; 1.0 is the paper's.
+        width: Of the ConvNet; 1.0 is the published network.
         batch_size: Examples per step.
         repetitions: Of everything that is compared.
         examples: SVHN's training images.

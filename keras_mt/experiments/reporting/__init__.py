@@ -1,1 +1,1 @@
-"""From run directories to the paper's tables and figures."""
+"""From run directories to the tables and figures of Tarvainen & Valpola (2017)."""

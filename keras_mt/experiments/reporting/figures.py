@@ -1,4 +1,4 @@
-"""The training-curve figure and the ablation figure of the paper (figures 3 and 4)."""
+"""Figures of training curves and of ablations, after Tarvainen & Valpola (2017), figures 3 and 4."""
 
 import numpy as np
 
@@ -131,7 +131,7 @@ def ablation_figure(ablations: list[Ablation]):
     for axis in axes[len(ablations) :]:
         axis.remove()
     for axis, ablation in zip(axes, ablations, strict=False):
-        # Values are spread evenly: the paper's grids are geometric, but for the zeros that a logarithm can't place.
+        # Values are spread evenly: the published grids are geometric, but for zeros, which a logarithm can't place.
         places = range(len(ablation.errors))
         for place, errors in zip(places, ablation.errors.values(), strict=True):
             axis.plot([place] * len(errors), errors, "o", color="#56B4E9", markersize=6, alpha=0.8)

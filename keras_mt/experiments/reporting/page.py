@@ -22,7 +22,7 @@ _HOW_TO_READ = (
     "Errors are in percent after the last step, mean ± standard deviation over seeds: of the teacher for Mean Teacher, "
     "of the student for the other methods. Published figures stand in rows of their own."
 )
-_MOST_PANELS = 30  # All ablations of the paper together have 23.
+_MOST_PANELS = 30  # All ablations of Tarvainen & Valpola (2017) together have 23.
 
 
 def write_report(
@@ -118,15 +118,16 @@ def _markdown_table(table, index):
 
 
 def _not_published():
-    """Says of experiments that are ours what the paper has at full size."""
+    """Says of experiments without a published error what Tarvainen & Valpola (2017) report at full size."""
 
     def mean(method, dataset, labels):
         first = next(table for table in TABLES if table.where["dataset"] == dataset)  # The 13-layer ConvNet's.
         return first.figures[method][labels].partition(" ")[0]
 
     return (
-        "No error is published for these experiments: data, network, settings and length are ours. At full size the "
-        f"errors of Mean Teacher in the paper are {mean('mean_teacher', 'svhn_cropped', '250')} % (SVHN, 250 labels; "
+        "No error is published for these experiments: data, network, settings and length are ours. At full size "
+        "Tarvainen & Valpola (2017) report errors of Mean Teacher of "
+        f"{mean('mean_teacher', 'svhn_cropped', '250')} % (SVHN, 250 labels; "
         f"supervised {mean('supervised', 'svhn_cropped', '250')} %) and {mean('mean_teacher', 'cifar10', '1000')} % "
         f"(CIFAR-10, 1,000 labels; supervised {mean('supervised', 'cifar10', '1000')} %): these are different "
         "experiments."

@@ -1,4 +1,4 @@
-"""Published figures, and which runs stand beside them (Tarvainen & Valpola 2017; TorchSSL 2021)."""
+"""Published figures, and the runs that stand beside them (Tarvainen & Valpola 2017; TorchSSL 2021)."""
 
 import dataclasses
 
@@ -17,13 +17,13 @@ class Table:
 
     Attributes:
         title: Its heading.
-        where: Values of flags that a run of this table has.
+        where: Names and values of the flags that all runs of this table have.
         columns: The headings of its columns, by what `column_flag` of a run is.
         column_flag: The flag that the columns vary.
         figures: Published figures by method and column.
         steps: The published length of a run in optimizer steps, by (method, column).
-        note: What to know about it.
-        error: The name of the error it is of.
+        note: A remark on its figures; may be empty.
+        error: Name of its error: `error` or `top5_error`.
         batch_sizes: The published number of images in a batch, by method.
     """
 
@@ -82,7 +82,7 @@ def _wide(title, dataset, columns, teacher, pi, supervised):
 
 TABLES = (
     Table(
-        "SVHN, 13-layer ConvNet (paper, table 1)",
+        "SVHN, 13-layer ConvNet (Tarvainen & Valpola 2017, table 1)",
         {**_CONVNET, "dataset": "svhn_cropped", "translate": 2, "num_extra_unlabeled": 0},
         _SVHN,
         "num_labels",
@@ -104,7 +104,7 @@ TABLES = (
         _SVHN_STEPS,
     ),
     Table(
-        "CIFAR-10, 13-layer ConvNet (paper, table 2)",
+        "CIFAR-10, 13-layer ConvNet (Tarvainen & Valpola 2017, table 2)",
         {**_CONVNET, "dataset": "cifar10", "translate": 2, "flip": True},
         _CIFAR10,
         "num_labels",
@@ -130,7 +130,7 @@ TABLES = (
         _CIFAR10_STEPS,
     ),
     Table(
-        "SVHN, 500 labels and extra unlabeled images (paper, table 3)",
+        "SVHN, 500 labels and extra unlabeled images (Tarvainen & Valpola 2017, table 3)",
         {**_CONVNET, "dataset": "svhn_cropped", "translate": 2, "num_labels": "500"},
         {"0": "73,257 images", "100000": "173,257 images", "500000": "573,257 images"},
         "num_extra_unlabeled",
@@ -145,7 +145,7 @@ TABLES = (
         },
     ),
     Table(
-        "CIFAR-10, Shake-Shake 26 2×96d (paper, table 4 and appendix)",
+        "CIFAR-10, Shake-Shake 26 2×96d (Tarvainen & Valpola 2017, table 4 and appendix)",
         {"architecture": "shake_shake26", "phase": "test", "dataset": "cifar10"},
         {"1000": "1,000 labels", "4000": "4,000 labels"},
         "num_labels",
@@ -154,7 +154,7 @@ TABLES = (
         batch_sizes={"mean_teacher": 512},
     ),
     Table(
-        "ImageNet, ResNeXt-152 32×4d, top-5 validation error (paper, table 4)",
+        "ImageNet, ResNeXt-152 32×4d, top-5 validation error (Tarvainen & Valpola 2017, table 4)",
         {"architecture": "resnext152", "phase": "test", "dataset": "imagenet2012"},
         {"128000": "10 % of the labels"},
         "num_labels",

@@ -33,7 +33,7 @@ class Run:
     rows: tuple[dict, ...]
 
     def error(self, name: str = "error") -> float | None:
-        """Returns what the paper reports: the teacher's error for Mean Teacher, the student's for other methods."""
+        """Returns the error that is published: the teacher's for Mean Teacher, the student's for other methods."""
         return (self.teacher if self.flags["method"] == "mean_teacher" else self.student).get(name)
 
     def setting(self) -> tuple:

@@ -19,7 +19,7 @@ def label_axes(axis, label: str) -> None:
 
 
 def draw_curves(rows: list[dict], path: Path, title: str) -> None:
-    """Draws the evaluations of a run as the paper's figure 3 has them.
+    """Draws the evaluations of a run, after Tarvainen & Valpola (2017), figure 3.
 
     Args:
         rows: Rows of the evaluations CSV.
