@@ -30,6 +30,14 @@ def training_indices(labels: np.ndarray, labeled: np.ndarray, sampling: Sampling
     Raises:
         ValueError: If labels or indices are not as described, a batch holds more rows than there are examples or is no
             multiple of the replicas, or `unlabeled_stream="unlabeled"` and all examples are labeled.
+
+    Example:
+
+    ```python
+    classes = np.where(np.arange(500) < 40, np.arange(500) % 10, -1)
+    rows = keras_mt.data.training_indices(classes, np.arange(40), keras_mt.data.Sampling(64, 16, seed=0))
+    index, label, counted = rows(tf.constant(0, "int64"))  # Of the first batch.
+    ```
     """
     labels, labeled = np.asarray(labels), np.asarray(labeled)
     _check(labels, labeled)
@@ -53,7 +61,7 @@ def training_indices(labels: np.ndarray, labeled: np.ndarray, sampling: Sampling
     def rows(step, replica=0):
         index = tf.concat(
             [
-                tf.gather(stream, shuffled_places(tf.size(stream, "int64"), count, sampling.seed, number, step))
+                tf.gather(stream, shuffled_places(tf.size(stream, tf.int64), count, sampling.seed, number, step))
                 for number, (stream, count) in enumerate(((labeled, from_labeled), (others, from_others)))
                 if count
             ],
@@ -232,6 +240,13 @@ def evaluation_batches(
 
     Raises:
         ValueError: If there are fewer examples than replicas.
+
+    Example:
+
+    ```python
+    images = np.zeros((120, 8, 8, 1), "uint8")
+    batches = keras_mt.data.evaluation_batches(images, np.arange(120) % 10, batch_size=50)  # Three of 40.
+    ```
     """
     rows = evaluation_rows(len(images), num_replicas, replicas, batch_size)
     images = shared_tensor(images)

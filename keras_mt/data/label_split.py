@@ -22,6 +22,12 @@ def hold_out_validation(num_examples: int, num_validation: int, random: np.rando
 
     Raises:
         ValueError: If `num_validation` leaves nothing to hold out or to train on.
+
+    Example:
+
+    ```python
+    held_out = keras_mt.data.hold_out_validation(1000, 100, np.random.RandomState(0))
+    ```
     """
     if not 0 < num_validation < num_examples:
         raise ArgumentError("num_validation", num_validation, f"must be from 1 to {num_examples - 1}")

@@ -14,6 +14,13 @@ def contrast_normalize(images: np.ndarray) -> np.ndarray:
 
     Returns:
         float32 `[images, numbers]`, each row of mean 0 and norm 55.
+
+    Example:
+
+    ```python
+    images = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3)).astype("uint8")
+    rows = keras_mt.data.contrast_normalize(images)  # [200, 192]
+    ```
     """
     flat = images.reshape(len(images), -1).astype("float32")
     flat -= flat.mean(axis=1, keepdims=True)

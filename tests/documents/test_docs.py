@@ -79,7 +79,7 @@ def test_the_example_of_a_docstring_runs(code):
     exec(compile(code, "docstring", "exec"), scope)
 
 
-@pytest.mark.parametrize("module", ["architectures", "layers", "schedules"])
+@pytest.mark.parametrize("module", ["architectures", "data", "layers", "schedules"])
 def test_every_public_name_of_a_module_says_what_it_takes_and_shows_it(module):
     for name, _ in public_members(importlib.import_module(f"keras_mt.{module}")):
         docstring = DOCUMENTED[name]
