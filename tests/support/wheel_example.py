@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 readme, digits, folder = sys.argv[1:]
 LOADING = "from sklearn.datasets import load_digits\n"
@@ -36,9 +37,7 @@ loaded = keras.saving.load_model(f"{folder}/model.keras")
 np.testing.assert_allclose(loaded.predict(x[test], verbose=0), expected, atol=1e-5)
 assert loaded.evaluate(x[test], y[test], verbose=0, return_dict=True)["teacher_error"] == results["teacher_error"]
 
-import tensorflow as tf
-
 model.export(f"{folder}/exported", verbose=False)
-answer = tf.saved_model.load(f"{folder}/exported").serve(tf.constant(x[test]))
-np.testing.assert_allclose(answer, expected, atol=1e-5)
+exported = tf.saved_model.load(f"{folder}/exported")
+np.testing.assert_allclose(exported.serve(tf.constant(x[test])), expected, atol=1e-5)
 print("teacher_error", results["teacher_error"])
