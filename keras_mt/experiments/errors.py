@@ -1,4 +1,4 @@
-"""What the programs tell a user in one sentence; `program` turns each into an exit status."""
+"""What the programs tell a user in one sentence; `cli` turns each into an exit status."""
 
 import re
 import signal

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +10,9 @@ from scipy.io import savemat
 from support.programs import TINY, run_program
 from support.svhn_files import prepare_tfds, write_mat_files
 from support.wrong_flags import CASES
+
+from keras_mt.experiments import checks, cli
+from keras_mt.experiments.config import Config
 
 
 def contents(folder):
@@ -22,21 +24,14 @@ def contents(folder):
 
 
 @pytest.fixture
-def fails(monkeypatch, capfd, tmp_path):
+def fails(capfd, tmp_path):
     """Runs a program in this process as its main block does; returns the sentence after checking all that is common."""
-    from keras_mt import evaluate, train
-    from keras_mt.experiments.running import program, settings
 
     def run(*flags, status, name="train", changes=()):
-        if "run_dir" not in settings.FLAGS:
-            settings.define()
-        for flag in settings.names():
-            settings.FLAGS[flag].unparse()
         before = contents(tmp_path)
-        monkeypatch.setattr(sys, "argv", [name, *flags])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ending:
-            program.run({"train": train, "evaluate": evaluate}[name].main)
+            cli.main(name, flags)
         printed = capfd.readouterr().err
         assert ending.value.code == status, printed
         assert "Traceback" not in printed
@@ -80,16 +75,8 @@ def test_a_flagfile_with_a_wrong_line_is_named(fails, tmp_path):
     assert "--width=wide" in fails(f"--flagfile={tmp_path / 'a.cfg'}", status=2)
 
 
-def test_the_papers_runs_with_all_labels_are_no_bad_input(monkeypatch, tmp_path):
-    from keras_mt.experiments.running import checks, settings
-
-    if "run_dir" not in settings.FLAGS:
-        settings.define()
-    for flag in settings.names():
-        settings.FLAGS[flag].unparse()
-    flags = ["--num_labels=all", "--batch_size=20", "--labeled_per_batch=20", f"--run_dir={tmp_path}"]
-    settings.FLAGS(["train", *flags])
-    checks.check()
+def test_the_published_runs_with_all_labels_are_no_bad_input():
+    checks.check(Config(num_labels="all", batch_size=20, labeled_per_batch="20"))
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ import numpy as np
 
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
+from keras_mt.experiments.datasets.picture_files import SUFFIXES, pictures_in
 from keras_mt.experiments.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 _UNLABELED = "unlabeled"
 EVALUATION = ("test", "validation", "val")
 
@@ -97,8 +97,3 @@ def existing_folder(data_dir: str | None) -> Path:
     if not Path(data_dir).is_dir():
         raise ArgumentError("data_dir", data_dir, "is no folder; `dataset=folder` needs one")
     return Path(data_dir)
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """Returns all pictures below a folder, sorted; none if it is no folder."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []

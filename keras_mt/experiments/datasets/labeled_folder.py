@@ -8,7 +8,8 @@ import numpy as np
 
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
-from keras_mt.experiments.datasets.image_folder import EVALUATION, SUFFIXES, existing_folder, pictures_in
+from keras_mt.experiments.datasets.image_folder import EVALUATION, existing_folder
+from keras_mt.experiments.datasets.picture_files import SUFFIXES, pictures_in
 from keras_mt.experiments.errors import DataError
 
 _HEADERS = ("class", "label")

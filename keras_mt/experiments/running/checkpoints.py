@@ -32,7 +32,7 @@ class Checkpoints(StepCallback):
         folder: Where checkpoints are kept; the newest three stay.
         model: The compiled model with a built optimizer.
         experiment: What must be the same to continue: names and values of flags.
-        in_force: Says of a step which learning rate and weight it had.
+        active_schedules: Says of a step which learning rate and weight it had.
         interval: Steps between checkpoints.
         evaluation_steps: Steps between evaluations. Where both fall together the checkpoint comes after the evaluation,
             which would be lost otherwise.
@@ -45,7 +45,7 @@ class Checkpoints(StepCallback):
         folder: Path,
         model: MeanTeacher,
         experiment: dict,
-        in_force: Callable[[int], str],
+        active_schedules: Callable[[int], str],
         interval: int,
         evaluation_steps: int,
         last_step: int,
@@ -54,7 +54,7 @@ class Checkpoints(StepCallback):
         super().__init__(0, last_step)
         self._workers = workers
         self.folder = folder
-        self.in_force = in_force
+        self.active_schedules = active_schedules
         self.interval = interval
         self.evaluation_steps = evaluation_steps
         self._experiment = json.loads(json.dumps(experiment))
@@ -92,8 +92,9 @@ class Checkpoints(StepCallback):
         Raises:
             RunError: If there are checkpoints and none can be read, or the newest is of another experiment.
         """
-        self.step = self._workers.largest(self._restore_newest() if self._workers.is_chief else 0)
-        self._workers.of_the_chief([*self._shared, *self._summed_metrics])
+        step = self._restore_newest() if self._workers.is_chief else 0
+        self.step = max(row[0] for row in self._workers.all_gather([step]))
+        self._workers.broadcast([*self._shared, *self._summed_metrics])
         if self.step % self.evaluation_steps:  # Within an epoch.
             self._resumed_metrics = self._summed_metrics
         return self.step
@@ -185,7 +186,7 @@ class Checkpoints(StepCallback):
             RunError: Always.
         """
         raise RunError(
-            f"{finding} ({self.in_force(self.step)}); {self.what_is_kept()}; start anew with a smaller "
+            f"{finding} ({self.active_schedules(self.step)}); {self.what_is_kept()}; start anew with a smaller "
             "--max_learning_rate or weight"
         )
 

@@ -1,4 +1,4 @@
-"""Who takes part in a run on several machines: what `TF_CONFIG` says, checked before TensorFlow would wait for it."""
+"""The workers of a run on several machines: what `TF_CONFIG` says, checked before TensorFlow would wait for it."""
 
 import dataclasses
 import json
@@ -6,6 +6,7 @@ import os
 import socket
 import time
 
+from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError, UsageError
 
 _FORM = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
@@ -64,6 +65,25 @@ class Cluster:
                 time.sleep(0.2)
 
 
+def of(config: Config) -> Cluster:
+    """Returns the workers of a run.
+
+    Raises:
+        UsageError: If --strategy and `TF_CONFIG` contradict each other.
+    """
+    if config.strategy not in ("auto", "multi_worker"):
+        return Cluster()
+    workers = read()
+    if config.strategy == "multi_worker" and len(workers.addresses) < 2:
+        raise UsageError(
+            f"--strategy=multi_worker needs the environment variable TF_CONFIG with several workers, not "
+            f"{len(workers.addresses)}"
+        )
+    if len(workers.addresses) > 1 and config.logical_devices:
+        raise UsageError(f"--logical_devices={config.logical_devices} can't be used with --strategy=multi_worker")
+    return workers
+
+
 def read() -> Cluster:
     """Returns the cluster that the environment variable `TF_CONFIG` describes; of one worker if there is none.
 
@@ -82,9 +102,7 @@ def read() -> Cluster:
         raise UsageError(f"TF_CONFIG={text} can't be read ({error!r}); its form is {_FORM}") from error
     unknown = set(addresses) - {"chief", "worker"}
     if unknown:
-        raise UsageError(
-            f"TF_CONFIG names tasks {', '.join(sorted(unknown))}; only chief and worker take part in a run"
-        )
+        raise UsageError(f"TF_CONFIG names tasks {', '.join(sorted(unknown))}; a run has only chief and worker")
     if len(addresses.get("chief", [])) > 1:
         raise UsageError(f"TF_CONFIG names {len(addresses['chief'])} chiefs; at most one is allowed")
     if kind not in addresses or not 0 <= index < len(addresses[kind]):

@@ -1,4 +1,4 @@
-"""From flags to data, network, optimizer and `MeanTeacher`."""
+"""From a configuration to data, network, optimizer and `MeanTeacher`."""
 
 import contextlib
 import functools
@@ -14,160 +14,166 @@ import keras_mt
 from keras_mt.architectures import ARCHITECTURES
 from keras_mt.data import Sampling
 from keras_mt.distribution import distributed
+from keras_mt.experiments import checks
+from keras_mt.experiments.config import Config
 from keras_mt.experiments.datasets.channels import channel_moments
 from keras_mt.experiments.datasets.image_data import ImageData
 from keras_mt.experiments.datasets.in_memory import load_in_memory
 from keras_mt.experiments.datasets.streamed import is_streamed, load_streamed
 from keras_mt.experiments.datasets.zca_cache import cached_zca
 from keras_mt.experiments.errors import UsageError
-from keras_mt.experiments.running import settings
 from keras_mt.experiments.running.checkpoints import Checkpoints
 from keras_mt.experiments.running.lengths import Lengths
 from keras_mt.experiments.running.progress import report
-from keras_mt.experiments.running.settings import FLAGS
 from keras_mt.experiments.running.workers import Workers
 
 _LARGEST_ZCA = 12_288  # 64×64 pixels in color: a matrix of 600 MB.
+_JIT_COMPILE = {"auto": "auto", "true": True, "false": False}
 _DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def load_data() -> ImageData:
-    """Loads what --dataset names, with the labels of --num_labels and --data_seed, or of --labels_file."""
+def load_data(config: Config) -> ImageData:
+    """Loads the data set of an experiment with its labels.
+
+    Raises:
+        UsageError: If the data set can't be used as it was asked.
+    """
     common = {
-        "cache_dir": FLAGS.cache_dir,
-        "num_labels": settings.labels_wanted(),
-        "phase": FLAGS.phase,
-        "num_validation": FLAGS.num_validation,
-        "data_seed": FLAGS.data_seed,
+        "cache_dir": config.cache_dir,
+        "num_labels": config.labels,
+        "phase": config.phase,
+        "num_validation": config.num_validation,
+        "data_seed": config.data_seed,
         "report": report,
     }
-    if is_streamed(FLAGS.dataset, FLAGS.data_dir):
-        size = settings.image_size(streamed=True)
-        common |= {"image_size": size, "augmentation": FLAGS.augmentation, "labels_file": FLAGS.labels_file}
-        return load_streamed(FLAGS.dataset, FLAGS.data_dir, **common)
-    for name, default in (("augmentation", "network"), ("labels_file", None)):
-        if getattr(FLAGS, name) != default:
-            raise UsageError(
-                f"--{name}={getattr(FLAGS, name)} needs images of any size (--dataset=folder or imagenet2012), not "
-                f"--dataset={FLAGS.dataset}"
-            )
-    common |= {"image_size": settings.image_size(streamed=False), "num_extra_unlabeled": FLAGS.num_extra_unlabeled}
-    return load_in_memory(FLAGS.dataset, FLAGS.data_dir, **common)
+    if is_streamed(config.dataset, config.data_dir):
+        common |= {"augmentation": config.augmentation, "labels_file": config.labels_file}
+        data = load_streamed(config.dataset, config.data_dir, image_size=config.image_size or 224, **common)
+    else:
+        checks.check_one_size(config)
+        common |= {"num_extra_unlabeled": config.num_extra_unlabeled}
+        data = load_in_memory(config.dataset, config.data_dir, image_size=config.image_size or 16, **common)
+    if config.batch_size > data.num_examples:
+        raise UsageError(f"--batch_size={config.batch_size} is above the {data.num_examples} training examples")
+    return data
 
 
 @contextlib.contextmanager
-def broken_images_named(data: ImageData, step: Callable[[], int]):
+def broken_images_named(config: Config, data: ImageData, step: Callable[[], int]):
     """Turns what TensorFlow says of an image that it can't read into a `DataError` that names it.
 
     Args:
+        config: The experiment.
         data: What is read from.
         step: Tells the number of the batch that was to come.
     """
     try:
         yield
     except tf.errors.OpError:
-        data.find_broken(_sampling(), step())
+        data.find_broken(_sampling(config), step())
         raise
 
 
-def _sampling():
-    return Sampling(FLAGS.batch_size, settings.labeled_per_batch(), FLAGS.seed, FLAGS.unlabeled_stream)
+def _sampling(config):
+    return Sampling(config.batch_size, config.labeled, config.seed, config.unlabeled_stream)
 
 
-def batches(data: ImageData, first_step: int):
+def batches(config: Config, data: ImageData, first_step: int):
     """Returns the training batches from step `first_step` on, sharded as the active strategy asks for."""
-    return distributed(functools.partial(_batches, data, first_step))
+    return distributed(functools.partial(_batches, config, data, first_step))
 
 
-def _batches(data, first_step, **shards):
-    with_examples = FLAGS.method == "temporal_ensembling"
-    return data.training_batches(_sampling(), first_step=first_step, with_examples=with_examples, **shards)
+def _batches(config, data, first_step, **shards):
+    with_examples = config.method == "temporal_ensembling"
+    return data.training_batches(_sampling(config), first_step=first_step, with_examples=with_examples, **shards)
 
 
-def build_model(data: ImageData, lengths: Lengths) -> keras_mt.MeanTeacher:
+def build_model(config: Config, data: ImageData, lengths: Lengths) -> keras_mt.MeanTeacher:
     """Builds student, teacher and optimizer, compiled and with initial weights from the first batch."""
-    keras.utils.set_random_seed(FLAGS.seed)
-    statistics = _whitening(data)
+    keras.utils.set_random_seed(config.seed)
+    statistics = _whitening(config, data)
     student, teacher = (
-        _network(data, dropout, statistics) for dropout in (FLAGS.student_dropout, FLAGS.teacher_dropout)
+        _network(config, data, dropout, statistics) for dropout in (config.student_dropout, config.teacher_dropout)
     )
-    if FLAGS.architecture == "convnet13":
-        with broken_images_named(data, lambda: 0):
-            first_images, _ = next(iter(_batches(data, 0)))
+    if config.architecture == "convnet13":
+        with broken_images_named(config, data, lambda: 0):
+            first_images, _ = next(iter(_batches(config, data, 0)))
         keras_mt.layers.initialize_from_batch(student, tf.nest.flatten(first_images)[0])
     model = keras_mt.MeanTeacher(
         student,
         teacher,
-        method=FLAGS.method,
-        consistency=FLAGS.consistency_trust if FLAGS.consistency == "trust" else FLAGS.consistency,
-        consistency_on_labeled=FLAGS.consistency_on_labeled,
-        averaged_over=FLAGS.averaged_over,
-        separate_passes=settings.labeled_per_batch() if FLAGS.separate_passes else None,
-        logit_distance_weight=FLAGS.logit_distance_weight,
-        logit_distance=keras_mt.losses.LogitDistance(FLAGS.logit_distance_over),
-        teacher_statistics=FLAGS.teacher_statistics,
+        method=config.method,
+        consistency=config.consistency_trust if config.consistency == "trust" else config.consistency,
+        consistency_on_labeled=config.consistency_on_labeled,
+        averaged_over=config.averaged_over,
+        separate_passes=config.labeled if config.separate_passes else None,
+        logit_distance_weight=config.logit_distance_weight,
+        logit_distance=keras_mt.losses.LogitDistance(config.logit_distance_over),
+        teacher_statistics=config.teacher_statistics,
         two_views=data.num_views == 2,
-        top5=FLAGS.top5_error,
-        seed=FLAGS.seed,
+        top5=config.top5_error,
+        seed=config.seed,
         num_examples=data.num_examples,
-        ensembling_momentum=FLAGS.ensembling_momentum,
+        ensembling_momentum=config.ensembling_momentum,
     )
-    model.compile(optimizer=_optimizer(lengths), jit_compile=settings.jit_compile())
+    model.compile(optimizer=_optimizer(config, lengths), jit_compile=_JIT_COMPILE[config.jit_compile])
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def mean_teacher_callback(lengths: Lengths) -> keras_mt.MeanTeacherCallback:
-    """Returns the callback that sets the schedules of the flags."""
+def mean_teacher_callback(config: Config, lengths: Lengths) -> keras_mt.MeanTeacherCallback:
+    """Returns the callback that sets the schedules."""
     return keras_mt.MeanTeacherCallback(
-        consistency_weight=FLAGS.max_consistency_weight,
+        consistency_weight=config.max_consistency_weight,
         rampup_steps=lengths.rampup,
-        ema_decay=FLAGS.ema_decay_after_rampup,
-        ema_decay_during_rampup=FLAGS.ema_decay_during_rampup,
-        ema_warmup=FLAGS.ema_warmup,
-        rampup=FLAGS.consistency_rampup,
+        ema_decay=config.ema_decay_after_rampup,
+        ema_decay_during_rampup=config.ema_decay_during_rampup,
+        ema_warmup=config.ema_warmup,
+        rampup=config.consistency_rampup,
         verbose=False,
     )
 
 
-def checkpoints(folder: Path, model: keras_mt.MeanTeacher, lengths: Lengths, workers: Workers) -> Checkpoints:
+def checkpoints(
+    config: Config, folder: Path, model: keras_mt.MeanTeacher, lengths: Lengths, workers: Workers
+) -> Checkpoints:
     """Returns the checkpoints of a run, which are still to be restored."""
 
-    def in_force(step):
+    def active_schedules(step):
         before = step - 1  # Schedules count from 0.
         rate, weight = (
             float(schedule(before))
-            for schedule in (_learning_rate(lengths), mean_teacher_callback(lengths).consistency_weight)
+            for schedule in (_learning_rate(config, lengths), mean_teacher_callback(config, lengths).consistency_weight)
         )
         return f"learning rate {rate:g}, consistency weight {weight:g}"
 
     return Checkpoints(
         folder,
         model,
-        settings.of_the_experiment(),
-        in_force,
-        settings.checkpoint_steps(),
-        FLAGS.evaluation_steps,
+        config.identity(),
+        active_schedules,
+        config.steps_between_checkpoints,
+        config.evaluation_steps,
         lengths.training,
         workers,
     )
 
 
-def _learning_rate(lengths):
-    schedules, rate = keras_mt.schedules, FLAGS.max_learning_rate
-    if FLAGS.learning_rate_schedule == "cosine":
-        return schedules.WarmUpCosine(rate, lengths.cosine, lengths.learning_rate_rampup, FLAGS.initial_learning_rate)
-    if FLAGS.learning_rate_schedule == "seven_sixteenths_cosine":
+def _learning_rate(config, lengths):
+    schedules, rate = keras_mt.schedules, config.max_learning_rate
+    if config.learning_rate_schedule == "cosine":
+        return schedules.WarmUpCosine(rate, lengths.cosine, lengths.learning_rate_rampup, config.initial_learning_rate)
+    if config.learning_rate_schedule == "seven_sixteenths_cosine":
         return schedules.SevenSixteenthsCosine(rate, lengths.training)
     return schedules.RampUpDown(rate, lengths.rampup, lengths.rampdown, lengths.training)
 
 
-def _optimizer(lengths):
-    schedules, rate = keras_mt.schedules, _learning_rate(lengths)
-    if FLAGS.optimizer == "sgd":
-        decay = FLAGS.weight_decay, FLAGS.weight_decay_on
-        return keras_mt.optimizers.NesterovSGD(rate, FLAGS.sgd_momentum, *decay)
-    beta_2 = FLAGS.adam_beta_2_during_rampup, FLAGS.adam_beta_2_after_rampup
+def _optimizer(config, lengths):
+    schedules, rate = keras_mt.schedules, _learning_rate(config, lengths)
+    if config.optimizer == "sgd":
+        decay = config.weight_decay, config.weight_decay_on
+        return keras_mt.optimizers.NesterovSGD(rate, config.sgd_momentum, *decay)
+    beta_2 = config.adam_beta_2_during_rampup, config.adam_beta_2_after_rampup
     return keras_mt.optimizers.ScheduledAdam(
         learning_rate=rate,
         beta_1=schedules.RampedBeta1(lengths.rampdown, lengths.training),
@@ -175,34 +181,34 @@ def _optimizer(lengths):
     )
 
 
-def _preprocessing_kind():
-    if FLAGS.preprocessing == "auto":
-        if FLAGS.architecture != "convnet13":
+def _preprocessing_kind(config):
+    if config.preprocessing == "auto":
+        if config.architecture != "convnet13":
             return "channels"
-        return "zca" if FLAGS.dataset == "cifar10" else "standardize"
-    return FLAGS.preprocessing
+        return "zca" if config.dataset == "cifar10" else "standardize"
+    return config.preprocessing
 
 
-def _whitening(data):
-    if _preprocessing_kind() == "zca":
+def _whitening(config, data):
+    if _preprocessing_kind(config) == "zca":
         numbers = math.prod(data.image_shape)
         if data.images is None:
-            raise UsageError(f"--preprocessing=zca needs images of one size in memory, not --dataset={FLAGS.dataset}")
+            raise UsageError(f"--preprocessing=zca needs images of one size in memory, not --dataset={config.dataset}")
         if numbers > _LARGEST_ZCA:
             raise UsageError(
                 f"--preprocessing=zca needs a matrix of {numbers}×{numbers} numbers for images of {numbers}; up to "
                 f"{_LARGEST_ZCA} are allowed"
             )
-        return cached_zca(data.images, os.path.expanduser(FLAGS.cache_dir))
+        return cached_zca(data.images, os.path.expanduser(config.cache_dir))
     return None
 
 
-def _network(data, dropout, whitening):
-    kind = _preprocessing_kind()
+def _network(config, data, dropout, whitening):
+    kind = _preprocessing_kind(config)
     preprocessing = ()
     shape = data.image_shape
-    if FLAGS.translate >= min(shape[:2]):
-        raise UsageError(f"--translate={FLAGS.translate} must be below the image size {shape[0]}×{shape[1]}")
+    if config.translate >= min(shape[:2]):
+        raise UsageError(f"--translate={config.translate} must be below the image size {shape[0]}×{shape[1]}")
     if kind == "standardize":
         preprocessing = (keras_mt.layers.ImageStandardization(dtype="float32"),)
     elif kind == "zca":
@@ -211,28 +217,28 @@ def _network(data, dropout, whitening):
             keras_mt.layers.ZCAWhitening(dtype="float32"),
         )
     elif kind == "channels":
-        mean, variance = channel_moments(FLAGS.dataset, data.images)
+        mean, variance = channel_moments(config.dataset, data.images)
         preprocessing = (keras.layers.Normalization(mean=mean, variance=variance, dtype="float32"),)
-    own = {"dropout": dropout, "mean_momentum": FLAGS.mean_momentum}
-    if FLAGS.architecture != "convnet13":
-        own = {"blocks": settings.blocks()} if FLAGS.blocks else {}
+    own = {"dropout": dropout, "mean_momentum": config.mean_momentum}
+    if config.architecture != "convnet13":
+        own = {"blocks": config.blocks_of_stages} if config.blocks else {}
     try:
-        network = ARCHITECTURES[FLAGS.architecture](
+        network = ARCHITECTURES[config.architecture](
             shape,
             len(data.class_names),
-            num_heads=FLAGS.num_heads,
-            width=FLAGS.width,
-            input_noise=FLAGS.input_noise,
-            translate=FLAGS.translate,
-            flip=FLAGS.flip,
+            num_heads=config.num_heads,
+            width=config.width,
+            input_noise=config.input_noise,
+            translate=config.translate,
+            flip=config.flip,
             preprocessing=preprocessing,
-            synchronized=FLAGS.synchronized_statistics,
-            dtype=_DTYPES[FLAGS.precision],
+            synchronized=config.synchronized_statistics,
+            dtype=_DTYPES[config.precision],
             **own,
         )
     except ValueError as error:
         raise UsageError(
-            f"--architecture={FLAGS.architecture} can't take --dataset={FLAGS.dataset}: {error}"
+            f"--architecture={config.architecture} can't take --dataset={config.dataset}: {error}"
         ) from error
     if kind == "zca":
         preprocessing[1].set_weights(whitening)

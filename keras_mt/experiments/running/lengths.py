@@ -1,11 +1,9 @@
-"""Lengths of a run in optimizer steps, from flags that may be in epochs of its data."""
+"""Lengths of a run in optimizer steps, from options that may be in epochs of its data."""
 
 import dataclasses
 
-from keras_mt.experiments.datasets.image_data import ImageData
+from keras_mt.experiments.config import DEFAULT_STEPS, Config
 from keras_mt.experiments.errors import UsageError
-from keras_mt.experiments.running import checks, settings
-from keras_mt.experiments.running.settings import FLAGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,42 +25,43 @@ class Lengths:
     learning_rate_rampup: int
 
 
-def of_the_run(data: ImageData) -> Lengths:
-    """Returns the lengths of the run that the flags describe.
+def lengths_of(config: Config, num_examples: int, num_labeled: int) -> Lengths:
+    """Returns the lengths of a run.
 
-    An epoch is one pass of the stream of unlabeled examples, labeled ones repeat in it (paper, appendix B.3); where
-    batches have a single stream, it is one pass of that.
+    An epoch is one pass of the stream of unlabeled examples, labeled ones repeat in it (Tarvainen & Valpola, 2017,
+    appendix B.3); where batches have a single stream, it is one pass of that.
+
+    Args:
+        config: The experiment.
+        num_examples: Number of its training examples.
+        num_labeled: How many of them are labeled.
 
     Raises:
-        UsageError: If a ramp is longer than the run.
+        UsageError: If there is no example to make epochs of.
     """
-    labeled = settings.labeled_per_batch()
-    if labeled == "all" or labeled == FLAGS.batch_size:
-        size, drawn = len(data.labeled), FLAGS.batch_size
+    labeled = config.labeled
+    if labeled == "all" or labeled == config.batch_size:
+        size, drawn = num_labeled, config.batch_size
     elif labeled == "vary":
-        size, drawn = data.num_examples, FLAGS.batch_size
+        size, drawn = num_examples, config.batch_size
     else:
-        size, drawn = data.num_examples, FLAGS.batch_size - labeled
-        if FLAGS.unlabeled_stream == "unlabeled":
-            size -= len(data.labeled)
+        size, drawn = num_examples, config.batch_size - labeled
+        if config.unlabeled_stream == "unlabeled":
+            size -= num_labeled
             if not size:
                 raise UsageError(
                     "--unlabeled_stream=unlabeled needs examples without a label; "
-                    f"--num_labels={FLAGS.num_labels} leaves none"
+                    f"--num_labels={config.num_labels} leaves none"
                 )
 
     def steps(epochs):
         return round(epochs * size / drawn)
 
-    epochs = FLAGS.training_epochs
-    training = FLAGS.training_steps or (settings.DEFAULT_STEPS if epochs is None else max(1, steps(epochs)))
-    rampup = FLAGS.rampup_steps if FLAGS.rampup_epochs is None else steps(FLAGS.rampup_epochs)
-    checks.check_ramp("rampup_steps" if FLAGS.rampup_epochs is None else "rampup_epochs", rampup, training)
-    checks.check_ramp("rampdown_steps", FLAGS.rampdown_steps, training)
+    epochs = config.training_epochs
     return Lengths(
-        training,
-        rampup,
-        FLAGS.rampdown_steps,
-        max(1, steps(FLAGS.cosine_epochs or 0.0)),
-        steps(FLAGS.learning_rate_rampup_epochs),
+        training=config.training_steps or (DEFAULT_STEPS if epochs is None else max(1, steps(epochs))),
+        rampup=config.rampup_steps if config.rampup_epochs is None else steps(config.rampup_epochs),
+        rampdown=config.rampdown_steps,
+        cosine=max(1, steps(config.cosine_epochs or 0.0)),
+        learning_rate_rampup=steps(config.learning_rate_rampup_epochs),
     )

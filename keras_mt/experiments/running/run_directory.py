@@ -1,15 +1,12 @@
 """The folder of a run: what is in it, and whose run it is."""
 
-import copy
 import json
 import os
 from pathlib import Path
 
-from absl import flags
-
+from keras_mt.experiments import flagging
+from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError, UsageError
-from keras_mt.experiments.running import settings
-from keras_mt.experiments.running.settings import FLAGS
 
 
 class RunDirectory:
@@ -26,17 +23,20 @@ class RunDirectory:
         self.results = self.path / "results.json"
         self.networks = self.path / "networks.json"
 
-    def check(self) -> None:
+    def check(self, config: Config) -> None:
         """Checks that the folder is this experiment's, empty or not there yet.
 
         Raises:
             UsageError: If the folder holds something else.
         """
         if self.flagfile.exists():
-            recorded = self._recorded_flags()
-            for name, value in settings.of_the_experiment().items():
-                if recorded[name].value != value:
-                    there, here = (values[name].serialize() or f"no --{name}" for values in (recorded, FLAGS))
+            recorded = self.recorded().identity()
+            for name, value in config.identity().items():
+                if recorded[name] != value:
+                    there, here = (
+                        " ".join(flagging.as_arguments({name: found})) or f"no --{name}"
+                        for found in (recorded[name], value)
+                    )
                     raise UsageError(
                         f"--run_dir={self.path} holds another experiment: {there} there, {here} here; name another "
                         "folder"
@@ -45,6 +45,28 @@ class RunDirectory:
             raise UsageError(f"--run_dir={self.path} is a file; name a folder")
         elif self.path.exists() and any(path.name != "lock" for path in self.path.iterdir()):
             raise UsageError(f"--run_dir={self.path} is not empty and no run's folder; name another folder")
+
+    def must_hold_a_run(self) -> None:
+        """Checks that the folder is a run's.
+
+        Raises:
+            UsageError: If it is not.
+        """
+        if not self.flagfile.exists():
+            raise UsageError(f"--run_dir={self.path} holds no run: {self.flagfile.name} is missing")
+
+    def recorded(self) -> Config:
+        """Returns the configuration of the run from its flagfile; what came with a later version has its default.
+
+        Raises:
+            UsageError: If the flagfile can't be read.
+        """
+        try:
+            return flagging.parse([Config], [f"--flagfile={self.flagfile}"]).options[0]
+        except UsageError as error:
+            raise UsageError(
+                f"{self.flagfile} is no flagfile of this version ({error}); name another folder"
+            ) from error
 
     def claim(self) -> None:
         """Keeps other processes off the folder, which must exist, until this one ends.
@@ -62,7 +84,7 @@ class RunDirectory:
         except OSError as error:
             raise RunError(f"--run_dir={self.path} can't be written ({error.strerror})") from error
 
-    def create(self) -> None:
+    def create(self, config: Config) -> None:
         """Makes the folder this experiment's. Called late: a mistyped flag leaves nothing behind.
 
         Raises:
@@ -74,24 +96,10 @@ class RunDirectory:
             except OSError as error:
                 raise RunError(f"--run_dir={self.path} can't be created ({error.strerror})") from error
             self.claim()
-            self.check()
-            lines = [FLAGS[name].serialize() for name in settings.names() if name != "run_dir"]
+            self.check(config)
             command = f"python -m keras_mt.train --flagfile={self.flagfile} --run_dir=..."
-            write_atomically(self.flagfile, "\n".join([f"# {command} repeats this run.", *filter(None, lines), ""]))
-
-    def _recorded_flags(self):
-        """The flags of the run as parsed from its flagfile; one that came with a later version has its default."""
-        recorded = copy.deepcopy(FLAGS)
-        recorded.unparse_flags()
-        for name in settings.names():
-            recorded[name].unparse()
-        try:
-            recorded(["", f"--flagfile={self.flagfile}"])
-        except (flags.Error, OSError, UnicodeDecodeError) as error:
-            raise UsageError(
-                f"{self.flagfile} is no flagfile of this version ({error}); name another folder"
-            ) from error
-        return recorded
+            lines = [f"# {command} repeats this run.", *flagging.as_flagfile(config, without=["run_dir"]), ""]
+            write_atomically(self.flagfile, "\n".join(lines))
 
     def write_results(self, results: dict) -> None:
         """Writes results.json."""
@@ -107,14 +115,14 @@ def reason_of(error: Exception) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a file whole or not at all.
+    """Writes a file atomically.
 
     Raises:
         RunError: If it can't be written; what was there is kept.
     """
     unfinished = path.with_name(path.name + ".unfinished")
     try:
-        with open(unfinished, "w") as file:
+        with open(unfinished, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

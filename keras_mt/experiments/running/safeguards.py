@@ -50,15 +50,15 @@ class Interruption(StepCallback):
         self._stop_if_told()
 
     def _stop_if_told(self):
-        received = self._workers.largest(self._received)
+        received = max(row[0] for row in self._workers.all_gather([self._received]))
         if received:
             self._checkpoints.save()
-            self._workers.largest(0)  # All leave together.
+            self._workers.barrier()  # All leave together.
             raise Interrupted(received, self.step)
 
 
 class LossWatch(StepCallback):
-    """Ends a run whose loss is no number any more, before a checkpoint could hold it.
+    """Ends a run whose loss is NaN or infinite, before a checkpoint could hold it.
 
     Args:
         checkpoints: Say what is kept.

@@ -1,10 +1,13 @@
-"""Sweep files: a flagfile, the flags that vary, the seeds; and the runs that follow from them."""
+"""Sweep files: a flagfile, the flags that vary, the seeds; and the configurations that follow from them."""
 
 import dataclasses
 import itertools
 import tomllib
 from pathlib import Path
+from typing import Any
 
+from keras_mt.experiments import checks, flagging
+from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import UsageError
 
 
@@ -14,13 +17,32 @@ class PlannedRun:
 
     Attributes:
         name: What distinguishes it, as a path below the sweep's folder.
-        arguments: Its flags, the flagfile first.
-        varied: Names of the flags that the sweep sets.
+        flagfile: What it starts from.
+        values: Names and values of the flags that the sweep sets beside it.
     """
 
     name: str
-    arguments: tuple[str, ...]
-    varied: frozenset[str]
+    flagfile: Path
+    values: dict[str, Any]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The run's command line but for `--run_dir`."""
+        return (f"--flagfile={self.flagfile}", *flagging.as_arguments(self.values))
+
+    def config(self) -> Config:
+        """Returns the run's configuration, checked.
+
+        Raises:
+            UsageError: If the run could not be started.
+        """
+        command = flagging.parse([Config], self.arguments)
+        if command.rest:
+            raise UsageError(f"{self.flagfile} holds {command.rest[0]!r}, which is no --flag=value")
+        (config,) = command.options
+        checks.check(config)
+        checks.check_ramps(config, command.typed)
+        return config
 
 
 def read_sweep(path: Path) -> list[PlannedRun]:
@@ -75,9 +97,7 @@ def _runs_of(path, grid):
         changed = {name: value for part in choice for name, value in part.items()}
         label = ",".join([flagfile.stem, *(f"{name}={_text(value)}" for name, value in (fixed | changed).items())])
         for seed in seeds:
-            flags = {**fixed, **changed, "seed": seed, "data_seed": seed}
-            arguments = [f"--flagfile={flagfile}", *(f"--{name}={_text(value)}" for name, value in flags.items())]
-            yield PlannedRun(f"{label}/seed={seed}", tuple(arguments), frozenset(flags))
+            yield PlannedRun(f"{label}/seed={seed}", flagfile, {**fixed, **changed, "seed": seed, "data_seed": seed})
 
 
 def _axis(path, key, values):

@@ -49,9 +49,22 @@ class Workers(keras.callbacks.Callback):
 
     # Agreeing --------------------------------------------------------------------------------------------------
 
-    def largest(self, number: int) -> int:
-        """Returns the largest of the workers' numbers."""
-        return max(row[0] for row in self._of_all([number]))
+    def barrier(self) -> None:
+        """Waits until all workers are here."""
+        self.all_gather([0])
+
+    def all_gather(self, numbers: list[int]) -> list[list[int]]:
+        """Returns the numbers of each worker: a list of rows."""
+        if not self.several:
+            return [list(numbers)]
+
+        @tf.function
+        def gathered(row):
+            return tf.distribute.get_replica_context().all_gather(tf.identity(row), axis=0)
+
+        strategy = tf.distribute.get_strategy()
+        rows = strategy.run(gathered, args=(tf.constant([numbers], "int64"),))
+        return strategy.experimental_local_results(rows)[0].numpy().tolist()
 
     def check_same(self, values: dict) -> None:
         """Checks that all workers were started for the same experiment on the same data.
@@ -64,13 +77,13 @@ class Workers(keras.callbacks.Callback):
         """
         if not self.several:
             return
-        rows = self._of_all([zlib.crc32(repr(value).encode()) for value in values.values()])
+        rows = self.all_gather([zlib.crc32(repr(value).encode()) for value in values.values()])
         differing = [name for name, column in zip(values, zip(*rows, strict=True), strict=True) if len(set(column)) > 1]
         if differing:
             here = ", ".join(f"{name}={values[name]}" for name in differing)
             raise RunError(f"the workers were started differently: here {here}, and not so on all of them")
 
-    def of_the_chief(self, variables: list[tf.Variable]) -> None:
+    def broadcast(self, variables: list[tf.Variable]) -> None:
         """Gives variables the values that they have on the chief, bit for bit."""
         if not self.several:
             return
@@ -89,19 +102,6 @@ class Workers(keras.callbacks.Callback):
             (result,) = strategy.run(shared, args=([bits],))
             result = strategy.experimental_local_results(result)[0]
             variable.assign(tf.bitcast(result, "float32") if value.dtype == tf.float32 else result)
-
-    def _of_all(self, numbers):
-        """The numbers of each worker: a list of rows."""
-        if not self.several:
-            return [list(numbers)]
-
-        @tf.function
-        def gathered(row):
-            return tf.distribute.get_replica_context().all_gather(tf.identity(row), axis=0)
-
-        strategy = tf.distribute.get_strategy()
-        rows = strategy.run(gathered, args=(tf.constant([numbers], "int64"),))
-        return strategy.experimental_local_results(rows)[0].numpy().tolist()
 
     # Failing ---------------------------------------------------------------------------------------------------
 

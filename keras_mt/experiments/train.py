@@ -1,0 +1,164 @@
+"""Trains an experiment: data, model, optimizer, restored state, training with evaluations, export and results.
+
+The same command given again continues the run from its newest checkpoint.
+"""
+
+import platform
+from collections.abc import Set
+
+import keras
+import tensorflow as tf
+
+import keras_mt
+from keras_mt.distribution import distributed
+from keras_mt.experiments import checks
+from keras_mt.experiments.config import Config
+from keras_mt.experiments.errors import RunError
+from keras_mt.experiments.exporting.saved_model import export_saved_model
+from keras_mt.experiments.running import curves, experiment, saved_networks, strategy
+from keras_mt.experiments.running.cluster import Cluster
+from keras_mt.experiments.running.evaluation_log import EvaluationLog
+from keras_mt.experiments.running.lengths import lengths_of
+from keras_mt.experiments.running.progress import ProgressBar
+from keras_mt.experiments.running.run_directory import RunDirectory
+from keras_mt.experiments.running.safeguards import Interruption, LossWatch
+from keras_mt.experiments.running.workers import Workers
+
+
+def main(config: Config, typed: Set[str], cluster: Cluster, run: RunDirectory) -> None:
+    """Trains an experiment in its folder.
+
+    Args:
+        config: The experiment.
+        typed: Names of the flags on the command line itself; see `checks.check_ramp`.
+        cluster: The workers of the run.
+        run: Its folder.
+    """
+    workers = Workers(cluster, config.worker_timeout)
+    if workers.is_chief and run.flagfile.exists():
+        run.claim()
+    with workers.watched():
+        devices = strategy.make_strategy(config, cluster)
+        workers.started()
+        _train(config, typed, run, devices, workers)
+        workers.barrier()  # Who ends first would look gone to those who still write.
+
+
+def _train(config, typed, run, devices, workers):
+    data = experiment.load_data(config)
+    lengths = lengths_of(config, data.num_examples, len(data.labeled))
+    ramp = "rampup_steps" if config.rampup_epochs is None else "rampup_epochs"
+    checks.check_ramp(config, ramp, lengths.rampup, lengths.training, typed)
+    checks.check_ramp(config, "rampdown_steps", lengths.rampdown, lengths.training, typed)
+    with devices.scope():
+        workers.check_same({**config.identity(), "training data": data.fingerprint(), **versions()})
+        model = experiment.build_model(config, data, lengths)
+    if workers.is_chief:
+        run.create(config)
+        saved_networks.describe(run, model, data)
+
+    checkpoints = experiment.checkpoints(config, run.checkpoints, model, lengths, workers)
+    with devices.scope():
+        step = checkpoints.restore()
+
+    schedules = experiment.mean_teacher_callback(config, lengths)
+    schedules.set_model(model)
+    interruption = Interruption(checkpoints, workers)
+    callbacks = [schedules, LossWatch(checkpoints), checkpoints, interruption, workers]
+    if workers.is_chief:
+        print(_describe(config, data, schedules, step, lengths.training), flush=True)
+        log = EvaluationLog(run.evaluations, run.events, step, lengths.training)
+        callbacks = [*callbacks[:2], log, *callbacks[2:], ProgressBar(step, lengths.training)]
+    named = experiment.broken_images_named(config, data, lambda: int(model.batches_seen.numpy()))
+    with interruption, named, devices.scope():
+        _fit(config, model, data, step, lengths.training, callbacks)
+    if workers.is_chief:
+        _conclude(config, run, data, model, log, lengths.training, devices.num_replicas_in_sync)
+
+
+def _fit(config, model, data, step, last_step, callbacks):
+    evaluation = distributed(data.evaluation_batches)
+    for steps, epochs in _epochs(step, config.evaluation_steps, last_step):
+        model.fit(
+            experiment.batches(config, data, step),
+            steps_per_epoch=steps,
+            epochs=epochs,
+            validation_data=evaluation,
+            validation_steps=data.evaluation_steps(tf.distribute.get_strategy().num_replicas_in_sync),
+            callbacks=callbacks,
+            shuffle=False,  # The batches are.
+            verbose=0,
+        )
+        step += steps * epochs
+
+
+def _epochs(step, interval, last):
+    """Yields `(steps, epochs)` from one evaluation to the next: the rest of an epoch, whole ones, a short last one."""
+    if step % interval and step < last:
+        steps = min(interval - step % interval, last - step)
+        yield steps, 1
+        step += steps
+    if last - step >= interval:
+        yield interval, (last - step) // interval
+        step = last - (last - step) % interval
+    if step < last:
+        yield last - step, 1
+
+
+def _conclude(config, run, data, model, log, last_step, replicas):
+    if not log.rows or log.rows[-1]["step"] != last_step:
+        raise RunError(f"{run.evaluations} lacks the evaluation of step {last_step}; keras_mt.evaluate repeats it")
+    export_saved_model(model.teacher, run.exported_teacher, data.class_names)
+    title = f"{config.dataset}, {len(data.labeled)} labels, {config.method}"
+    curves.draw_curves(log.rows, run.curves, title)
+    last = log.rows[-1]
+    run.write_results(
+        {
+            "step": last_step,
+            "student": _errors(last, "student"),
+            "teacher": _errors(last, "teacher"),
+            "lowest_teacher_error": _lowest(log.rows),
+            "num_labels": len(data.labeled),
+            "method": config.method,
+            "data": data.origin,
+            "replicas": replicas,
+            "experiment": config.fingerprint(),
+            "flags": config.identity(),
+            "versions": versions(),
+        }
+    )
+    print(
+        f"{title}: student {last['student_error']:.2f} %, teacher {last['teacher_error']:.2f} % error after "
+        f"{last_step} steps; results in {run.path}"
+    )
+
+
+def _errors(row, network):
+    """All errors of a network in an evaluation, by their names."""
+    return {name: row[f"{network}_{name}"] for name in ("error", "top5_error") if f"{network}_{name}" in row}
+
+
+def _lowest(rows):
+    """The best evaluation and its step: to look at, not to report, since it was chosen on the evaluation images."""
+    best = min(rows, key=lambda row: row["teacher_error"])
+    return {"step": best["step"], "error": best["teacher_error"]}
+
+
+def _describe(config, data, schedules, step, last_step):
+    start = f"continues at step {step}" if step else "starts"
+    return (
+        f"{config.dataset}: {len(data.labeled)} labeled of {data.num_examples} training examples, "
+        f"{len(data.evaluation_labels)} to evaluate on ({config.phase} phase); labeled per batch: "
+        f"{config.labeled_per_batch} of {config.batch_size}\n{schedules.describe()}\n{start}, {last_step} "
+        "steps in all"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what computed a result."""
+    return {
+        "keras_mt": keras_mt.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,59 @@
+"""What happens as soon as both this package and Keras are imported, whichever comes first.
+
+Keras finds a class that a saved model names only where its module was imported before (`register_keras_serializable`),
+and `import keras_mt` alone imports none of them.
+"""
+
+import importlib
+import importlib.abc
+import importlib.util
+import os
+import sys
+
+_REGISTERED = ("layers", "losses", "mean_teacher", "optimizers", "schedules", "temporal_ensembling")
+
+
+def register() -> None:
+    """Registers this package's classes with Keras: now if it is imported, else when it will have been.
+
+    Raises:
+        ImportError: If Keras' backend is not TensorFlow.
+    """
+    _check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
+    if "keras" in sys.modules:
+        _register()
+    else:
+        sys.meta_path.insert(0, _AfterKeras())
+
+
+def _register():
+    _check_backend(sys.modules["keras"].config.backend())
+    for name in _REGISTERED:
+        importlib.import_module(f"keras_mt.{name}")
+
+
+def _check_backend(backend):
+    if backend != "tensorflow":
+        raise ImportError(
+            f"keras_mt needs Keras' TensorFlow backend. Received: {backend}; set the environment variable "
+            "KERAS_BACKEND=tensorflow before Keras is imported"
+        )
+
+
+class _AfterKeras(importlib.abc.MetaPathFinder):
+    """Finds Keras as it would be found, and registers when it has been executed."""
+
+    def find_spec(self, name, path, target=None):
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def then_register(module):
+                execute(module)
+                _register()
+
+            spec.loader.exec_module = then_register
+        return spec
