@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_mt.errors import ArgumentError
-from keras_mt.experiments import commands, flagging
+from keras_mt.experiments import commands, extras, flagging
 from keras_mt.experiments.errors import DataError, Interrupted, RunError, UsageError, in_flags
 
 
@@ -28,6 +28,7 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None) -> Non
         if flagging.asks_for_help(arguments):
             print(commands.help_of(name))
             return
+        extras.require("experiments")
         prepared = commands.prepared(name, arguments)
         # Only now: it imports TensorFlow, which takes seconds.
         importlib.import_module(f"keras_mt.experiments.{name}").main(*prepared)
