@@ -74,7 +74,7 @@ class ByteRanges:
         """
         sizes = np.array([os.stat(path).st_size for path in self.files], "int64")
         with tf.device("cpu"):
-            files = tf.constant(self.files)
+            files = tf.constant([os.fsencode(path) for path in self.files])  # Names may be no UTF-8.
             columns = [tf.constant(values, "int64") for values in (self.start, self.length, sizes[self.file_index])]
             file_index = tf.constant(self.file_index)
 

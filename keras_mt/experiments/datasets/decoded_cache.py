@@ -55,7 +55,7 @@ def read_split(
         with _lock(Path(f"{folder}.lock"), name, report):
             if folder.exists():
                 try:
-                    return _read(folder, choose, into)
+                    return _read(folder, name, choose, into)
                 except _DamagedError:
                     report(f"{folder} is damaged; decoding {name} again")
                     shutil.rmtree(folder)
@@ -66,7 +66,7 @@ def read_split(
             "folder that is writable and has room"
         ) from error
     try:
-        return _read(folder, choose, into)
+        return _read(folder, name, choose, into)
     except _DamagedError as error:
         raise DataError(f"`cache_dir={cache_dir}`: {folder} can't be read back; is the disk sound?") from error
 
@@ -114,11 +114,14 @@ def _write(folder, name, blocks, report):
     report(f"decoded {name}: {count:,} images, kept in {folder}")
 
 
-def _read(folder, choose, into):
+def _read(folder, name, choose, into):
     """Reads block after block, so that only what is kept is ever held."""
     try:
         description = json.loads((folder / "description.json").read_text())
         count, *shape = description["shape"]
+        expected = int(description["crc32"])
+        if description["name"] != name:
+            raise ValueError(description["name"])  # The folder of another split.
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         if labels.shape != (count,) or labels.dtype != np.int32:
             raise ValueError(labels.shape)
@@ -140,6 +143,6 @@ def _read(folder, choose, into):
             images = images[kept[start : start + len(images)]]
             into[written : written + len(images)] = images
             written += len(images)
-    if zlib.crc32(labels.data, checksum) != description["crc32"]:
+    if zlib.crc32(labels.data, checksum) != expected:
         raise _DamagedError
     return into, labels[kept]

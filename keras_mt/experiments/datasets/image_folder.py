@@ -44,24 +44,37 @@ class ImageFolder:
         """Returns the pictures of `"train"` (unlabeled ones last, labeled -1) or `"test"` and their labels int32.
 
         Raises:
-            ArgumentError: If the split has none.
+            ArgumentError: If the split or a class to train on has none, or those of the test split have other classes.
         """
         if split == "train":
             unlabeled = [self.training / _UNLABELED] + ([self.root / _UNLABELED] * (self.training != self.root))
             return self._read(self.training, [path for path in unlabeled if path.is_dir()])
         for name in EVALUATION:
-            if (self.root / name).is_dir():
-                return self._read(self.root / name, [])
+            folder = self.root / name
+            if folder.is_dir():
+                self._check_classes(folder)
+                return self._read(folder, [])
         raise ArgumentError(
             "data_dir",
             self.root,
             f"has none of the folders {', '.join(EVALUATION)}; add one, or give `phase=validation`",
         )
 
+    def _check_classes(self, folder):
+        unknown = sorted({path.name for path in folder.iterdir() if path.is_dir()} - set(self.class_names))
+        if unknown:
+            raise ArgumentError(
+                "data_dir",
+                self.root,
+                f"has a folder {unknown[0]!r} in {folder} that is none of the classes {', '.join(self.class_names)}",
+            )
+
     def _read(self, folder, unlabeled):
         files, labels = [], []
         for label, name in enumerate(self.class_names):
             found = pictures_in(folder / name)
+            if not found and folder == self.training:
+                raise ArgumentError("data_dir", self.root, f"has no pictures of class {name!r} in {folder / name}")
             files += found
             labels += [label] * len(found)
         if not files:

@@ -29,7 +29,7 @@ def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_nam
     try:
         if Path(path).stat().st_size > _LARGEST:
             raise ArgumentError("labels_file", path, f"is larger than {_LARGEST >> 20} MB; a list of names is needed")
-        lines = Path(path).read_text().splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         raise ArgumentError("labels_file", path, f"can't be read ({reason})") from error

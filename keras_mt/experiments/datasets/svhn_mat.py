@@ -57,6 +57,8 @@ def read_mat(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         )
     if not len(labels):
         raise DataError(f"{path} holds no images; at least one is needed")
+    if labels.dtype.kind not in "iuf":
+        raise DataError(f"{path} holds labels of {labels.dtype}; integers 1 to 10 are allowed")
     if labels.dtype.kind not in "iu" or labels.min() < 1 or labels.max() > 10:
         raise DataError(f"{path} holds labels from {labels.min()} to {labels.max()}; integers 1 to 10 are allowed")
     for start in range(0, len(labels), _BLOCK):

@@ -79,7 +79,8 @@ class TFDSStream:
                     position += _BEFORE + int(length) + _AFTER
             except tf.errors.OpError as error:
                 raise DataError(
-                    f"{file} can't be read as records of {self.builder.info.name} ({error.message})"
+                    f"{file} can't be read as records of {self.builder.info.name}: it was cut off or changed after "
+                    f"record {len(parts['file_index'])}"
                 ) from error
             self.report(f"indexing {self.builder.info.name}/{split}: file {number + 1} of {len(files)}\r")
         expected = self.builder.info.splits[split].num_examples

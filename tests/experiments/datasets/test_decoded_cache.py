@@ -1,5 +1,6 @@
 """A second start reads what the first one decoded, and trusts nothing that was damaged meanwhile."""
 
+import json
 import threading
 import time
 
@@ -74,6 +75,35 @@ def test_a_damaged_cache_is_replaced(tmp_path, file, damage):
     np.testing.assert_array_equal(labels, LABELS)
     assert source.times_decoded == 2
     assert "is damaged" in texts[0]
+
+
+def test_the_cache_of_another_split_in_its_place_is_replaced(tmp_path):
+    def test_split():
+        yield IMAGES[:5], LABELS[:5]
+
+    read(tmp_path, Source())
+    (train,) = tmp_path.glob("decoded-*[0-9a-f]")
+    decoded_cache.read_split(tmp_path, "set/test", "file of the test split", test_split)
+    (test,) = set(tmp_path.glob("decoded-*[0-9a-f]")) - {train}
+    train.rename(tmp_path / "other")
+    test.rename(train)
+    (tmp_path / "other").rename(test)
+    images, _ = read(tmp_path, Source())
+    np.testing.assert_array_equal(images, IMAGES)
+    images, _ = decoded_cache.read_split(tmp_path, "set/test", "file of the test split", test_split)
+    np.testing.assert_array_equal(images, IMAGES[:5])
+
+
+@pytest.mark.parametrize("key", ["name", "shape", "crc32"])
+def test_a_description_that_lacks_something_is_replaced(tmp_path, key):
+    source = Source()
+    read(tmp_path, source)
+    (path,) = tmp_path.glob("decoded-*/description.json")
+    description = json.loads(path.read_text())
+    del description[key]
+    path.write_text(json.dumps(description))
+    np.testing.assert_array_equal(read(tmp_path, source)[0], IMAGES)
+    assert source.times_decoded == 2
 
 
 def test_of_two_processes_one_decodes_and_the_other_waits(tmp_path):

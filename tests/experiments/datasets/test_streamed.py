@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 
@@ -103,6 +104,19 @@ def test_a_wrong_labels_file_is_named(folder, tmp_path, text, culprit):
         load(folder, labels_file=str(path))
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(folder, tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text(f"{CLASSES[1]}_3.png\n", encoding="utf-8-sig")
+    assert len(load(folder, labels_file=str(path)).labeled) == 1
+
+
+def test_a_labels_file_of_held_out_pictures_only_is_refused(folder, tmp_path):
+    held_out = load(folder, phase="validation", num_validation=6).evaluation_ranges.names
+    (tmp_path / "labels.txt").write_text("\n".join(held_out))
+    with pytest.raises(ArgumentError, match="`labels_file` has no label for an image to train on"):
+        load(folder, phase="validation", num_validation=6, labels_file=str(tmp_path / "labels.txt"))
+
+
 def test_a_labels_file_that_is_missing_or_no_text_is_named(folder, tmp_path):
     with pytest.raises(ArgumentError, match="can't be read"):
         load(folder, labels_file=str(tmp_path / "missing"))
@@ -139,6 +153,31 @@ def test_a_folder_that_is_none_of_classes_is_named(tmp_path, case):
         load(tmp_path / "nowhere" if case == "missing" else tmp_path)
 
 
+def test_a_class_without_a_picture_is_refused(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "train" / "new").mkdir()
+    with pytest.raises(ArgumentError, match="`data_dir` has no pictures of class 'new'"):
+        load(tmp_path)
+
+
+def test_a_test_folder_of_an_unknown_class_is_refused(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "test" / "new").mkdir()
+    with pytest.raises(ArgumentError, match="`data_dir` has a folder 'new' in .*test that is none of the classes"):
+        load(tmp_path)
+
+
+def test_a_picture_whose_name_is_no_utf_8_is_read(tmp_path):
+    write_folder(tmp_path)
+    before = load(tmp_path, phase="validation", num_validation=3)
+    path = next((tmp_path / "unlabeled").iterdir())
+    os.rename(path, os.fsencode(path.parent) + b"/\xff\xfe.jpg")
+    data = load(tmp_path, phase="validation", num_validation=3)
+    assert data.num_examples == before.num_examples
+    for images, _ in data.training_batches(Sampling(24, "vary", seed=0)).take(2):
+        assert images[0].shape == (24, 32, 32, 3)
+
+
 def test_held_out_pictures_are_trained_on_by_nobody(folder):
     data = load(folder, phase="validation", num_validation=6)
     assert len(data.evaluation_labels) == 6
@@ -165,7 +204,11 @@ def test_imagenet_is_read_from_what_its_own_builder_prepared(imagenet, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("damage", "culprit"), [("one record less", "holds 17 of 18 examples"), ("cut off", "can't be read as records")]
+    ("damage", "culprit"),
+    [
+        ("one record less", "holds 17 of 18 examples"),
+        ("cut off", "can't be read as records .* cut off or changed after record"),
+    ],
 )
 def test_a_damaged_file_of_records_is_named(imagenet, tmp_path, damage, culprit):
     shutil.copytree(imagenet, tmp_path / "tfds")

@@ -51,6 +51,9 @@ def test_damaged_missing_or_wrong_mat_files_are_named(tmp_path):
     savemat(train, {"X": np.zeros((28, 32, 3, 5), "uint8"), "y": np.ones((5, 1))})
     with pytest.raises(DataError, match=r"train_32x32\.mat holds X of uint8 \(28, 32, 3, 5\)"):
         load_in_memory("svhn_cropped", str(tmp_path), cache_dir=tmp_path / "cache")
+    savemat(train, {"X": np.zeros((32, 32, 3, 5), "uint8"), "y": np.array(list("12345"))})
+    with pytest.raises(DataError, match="holds labels of <U1; integers 1 to 10 are allowed"):
+        load_in_memory("svhn_cropped", str(tmp_path), cache_dir=tmp_path / "cache")
     savemat(train, {"X": np.zeros((32, 32, 3, 5), "uint8"), "y": np.full((5, 1), 11)})
     with pytest.raises(DataError, match="labels from 11 to 11"):
         load_in_memory("svhn_cropped", str(tmp_path), cache_dir=tmp_path / "cache")
