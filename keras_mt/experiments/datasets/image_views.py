@@ -1,6 +1,6 @@
-"""Views of images of any size: the augmentation of the paper's ImageNet run, and the plain view to evaluate on.
+"""Views of images of any size: the augmentation of Tarvainen & Valpola's (2017) ImageNet run, and the plain view to evaluate on.
 
-Each is a function of the image and a seed (paper, appendix B.4; after the usual PyTorch recipe).
+Each is a function of the image and a seed (their appendix B.4; after the usual PyTorch recipe).
 """
 
 import math
