@@ -1,6 +1,6 @@
-"""Views of images of any size: the augmentation of Tarvainen & Valpola's (2017) ImageNet run, and the plain view to evaluate on.
+"""Views of images of any size: augmentation as for ImageNet (Tarvainen & Valpola, 2017, B.4), and the plain view.
 
-Each is a function of the image and a seed (their appendix B.4; after the usual PyTorch recipe).
+Each is a function of the image and a seed (after the usual PyTorch recipe).
 """
 
 import math
