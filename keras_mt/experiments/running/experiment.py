@@ -28,8 +28,10 @@ from keras_mt.experiments.running.progress import report
 from keras_mt.experiments.running.workers import Workers
 
 _LARGEST_ZCA = 12_288  # 64×64 pixels in color: a matrix of 600 MB.
-_JIT_COMPILE = {"auto": "auto", "true": True, "false": False}
-_DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+# What the library calls a value of --averaged_over.
+REDUCTIONS = {"batch": "batch", "participants": "participants"}
+JIT_COMPILE = {"auto": "auto", "true": True, "false": False}
+DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 def load_data(config: Config) -> ImageData:
@@ -105,7 +107,7 @@ def build_model(config: Config, data: ImageData, lengths: Lengths) -> keras_mt.M
         method=config.method,
         consistency=config.consistency_trust if config.consistency == "trust" else config.consistency,
         consistency_on_labeled=config.consistency_on_labeled,
-        averaged_over=config.averaged_over,
+        averaged_over=REDUCTIONS[config.averaged_over],
         separate_passes=config.labeled if config.separate_passes else None,
         logit_distance_weight=config.logit_distance_weight,
         logit_distance=keras_mt.losses.LogitDistance(config.logit_distance_over),
@@ -116,7 +118,7 @@ def build_model(config: Config, data: ImageData, lengths: Lengths) -> keras_mt.M
         num_examples=data.num_examples,
         ensembling_momentum=config.ensembling_momentum,
     )
-    model.compile(optimizer=_optimizer(config, lengths), jit_compile=_JIT_COMPILE[config.jit_compile])
+    model.compile(optimizer=_optimizer(config, lengths), jit_compile=JIT_COMPILE[config.jit_compile])
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -233,7 +235,7 @@ def _network(config, data, dropout, whitening):
             flip=config.flip,
             preprocessing=preprocessing,
             synchronized=config.synchronized_statistics,
-            dtype=_DTYPES[config.precision],
+            dtype=DTYPES[config.precision],
             **own,
         )
     except ValueError as error:
