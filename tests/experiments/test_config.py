@@ -149,8 +149,8 @@ def test_later_flags_win_and_booleans_are_negated(tmp_path):
     "argument",
     [
         "--noflip=3", "--noflip=", "--noseed", "--seed", "--=3", "---seed=3", "--no", "--flip=2", "--seed=0x",
-        "--seed= ", "--no_such", "--batch_size=99999999999999999999", "--width=1e999", "--flagfile", "--flagfile=", "--helpme",
-        "--seed=" + "9" * 5000,
+        "--seed= ", "--no_such", "--batch_size=99999999999999999999", "--width=1e999", "--flagfile", "--flagfile=",
+        "--helpme", "--seed=" + "9" * 5000,
     ],
 )  # fmt: skip
 def test_a_mistyped_argument_is_one_sentence(argument):

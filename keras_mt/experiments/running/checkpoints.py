@@ -24,7 +24,7 @@ class Checkpoints(StepCallback):
     """Saves a `MeanTeacher` every few steps as a `tf.train.Checkpoint` in a folder of its own.
 
     Held are the weights and statistics of both networks, the optimizer's state, the number of batches seen (of
-    which all noise is a function), what temporal ensembling remembers, and the metrics of the epoch that is under
+    which all noise is a function), temporal ensembling's average of predictions, and the metrics of the epoch that is under
     way. The folder is written under another name and then renamed: a crash, a full disk or a kill leaves the last
     good one.
 
@@ -71,7 +71,7 @@ class Checkpoints(StepCallback):
             groups["prediction_ensemble"] = model.prediction_ensemble.weights
         content = {name: [v.value for v in variables] for name, variables in groups.items()}
         self._shared = [v for variables in content.values() for v in variables]
-        # Each replica has metrics of its own: what is saved is their sum, which all workers take part in.
+        # Each replica has metrics of its own: what is saved is their sum, which all workers compute together.
         self._summed_metrics = [tf.Variable(tf.identity(v), trainable=False) for v in self._metrics]
         content["metrics"] = self._summed_metrics
         # Not `tf.train.CheckpointManager`: it takes names of files to delete from a file in the folder, its pairs of
