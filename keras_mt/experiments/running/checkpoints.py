@@ -23,10 +23,10 @@ _KEPT = 3
 class Checkpoints(StepCallback):
     """Saves a `MeanTeacher` every few steps as a `tf.train.Checkpoint` in a folder of its own.
 
-    Held are the weights and statistics of both networks, the optimizer's state, the number of batches seen (of
-    which all noise is a function), temporal ensembling's average of predictions, and the metrics of the epoch that is under
-    way. The folder is written under another name and then renamed: a crash, a full disk or a kill leaves the last
-    good one.
+    Held are the weights and statistics of both networks, the optimizer's state, the number of batches seen (of which
+    all noise is a function), temporal ensembling's average of predictions, and the metrics of the epoch that is under
+    way. The folder is written under another name and then renamed: a crash, a full disk or a kill leaves the last good
+    one.
 
     Args:
         folder: Where checkpoints are kept; the newest three stay.
