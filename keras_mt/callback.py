@@ -1,10 +1,17 @@
+"""The schedules of the consistency weight and of the EMA decay, and a weight from what is known before training."""
+
+import math
 import warnings
 
 import keras
 
-from keras_mt import schedules
-from keras_mt.automatic_weight import automatic_weight, check_magnitude
+from keras_mt import losses, schedules
 from keras_mt.mean_teacher import MeanTeacher
+
+# A weight further off the automatic one than this is warned of.
+_ORDER_OF_MAGNITUDE = 10.0
+_OF_KL = 10.0
+_MEANS_OVER_CLASSES = (losses.MSEConsistency, losses.TrustConsistency)
 
 RAMPUPS = {
     "sigmoid": schedules.RampUpDown,
@@ -16,8 +23,8 @@ RAMPUPS = {
 class MeanTeacherCallback(keras.callbacks.Callback):
     """Sets the consistency weight, its ramp-up and the EMA decay that a `MeanTeacher` follows.
 
-    `MeanTeacher` applies them inside its train step, exact for each optimizer step. The callback says at the
-    start of training what is in force, and adds the distance between teacher and student to each epoch's logs
+    `MeanTeacher` applies them inside its train step, exact for each optimizer step. The callback prints at the
+    start of training which schedules are active, and adds the distance between teacher and student to each epoch's logs
     (list it before callbacks that write logs).
 
     Args:
@@ -28,14 +35,29 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         consistency_start_step: A supervised start: until this optimizer step the weight is 0, and the ramp-up begins
             there.
         rampup_steps: Length R of the ramp-up of the weight, in optimizer steps; sigmoid: `exp(-5 (1 - t/R)²)`.
-        ema_decay: Decay α of the teacher's average after the ramp-up, in [0, 1).
-        ema_decay_during_rampup: Decay during the ramp-up, by default the same. The paper has 0.99, then 0.999.
+        ema_decay: Decay α of the teacher's average after the ramp-up, in [0, 1). 1, a frozen teacher, is for a
+            `MeanTeacher` with `teacher_weights="own"`.
+        ema_decay_during_rampup: Decay until the ramp-up has ended, by default the same. Tarvainen & Valpola (2017)
+            have 0.99, then 0.999.
         ema_warmup: Whether the decay is `min(1 - 1/(t+1), α)` at step t, so that early students are forgotten.
         rampup: Shape of the weight's ramp-up: `"sigmoid"`, `"linear"` (`t/R`) or `"none"`, with which
             `rampup_steps` is only when the EMA decay changes.
-        verbose: Whether to print what is in force at the start of training.
+        verbose: Whether to print the active schedules at the start of training.
 
-    Reference: paper, section 3.1 and appendix B.
+    Raises:
+        ValueError: If a number is out of its range, or the model is no `MeanTeacher`.
+
+    Reference: Tarvainen & Valpola (2017), section 3.1 and appendix B, https://arxiv.org/abs/1703.01780
+
+    Example:
+
+    ```python
+    import keras_mt
+
+    callback = keras_mt.MeanTeacherCallback(
+        consistency_weight=100.0, rampup_steps=5_000, ema_decay_during_rampup=0.99, ema_decay=0.999
+    )
+    ```
     """
 
     def __init__(
@@ -53,8 +75,8 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         if ema_decay_during_rampup is None:
             ema_decay_during_rampup = ema_decay
         for argument, decay in (("ema_decay", ema_decay), ("ema_decay_during_rampup", ema_decay_during_rampup)):
-            if not 0.0 <= decay < 1.0:
-                raise ValueError(f"Argument `{argument}` must be in the range [0, 1). Received: {argument}={decay}")
+            if not 0.0 <= decay <= 1.0:
+                raise ValueError(f"Argument `{argument}` must be in the range [0, 1]. Received: {argument}={decay}")
         self.automatic = consistency_weight == "auto"
         if isinstance(consistency_weight, str) and not self.automatic:
             raise ValueError(
@@ -72,13 +94,20 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         self.rampup_steps = rampup_steps
         self.consistency_start_step = consistency_start_step
         self.consistency_weight = None if self.automatic else self._ramp(consistency_weight)
-        self.ema_decay = schedules.EMADecay(ema_decay_during_rampup, ema_decay, rampup_steps, ema_warmup)
+        switch = consistency_start_step + rampup_steps  # The ramp-up ends there.
+        self.ema_decay = schedules.EMADecay(ema_decay_during_rampup, ema_decay, switch, ema_warmup)
         self.verbose = verbose
 
     def set_model(self, model):
         super().set_model(model)
         if not isinstance(model, MeanTeacher):
             raise ValueError(f"MeanTeacherCallback works on a `keras_mt.MeanTeacher`. Received: {type(model).__name__}")
+        frozen = 1.0 in (self.ema_decay.before, self.ema_decay.after)
+        if frozen and model.teacher_weights != "own":
+            raise ValueError(
+                "Argument `ema_decay` must be in the range [0, 1): a teacher that never moves keeps its first, untrained "
+                'weights. Received: ema_decay=1.0 without a `MeanTeacher` with teacher_weights="own"'
+            )
         if self.automatic:
             self.consistency_weight = self._ramp(self._automatic(model))
         elif model.method != "supervised":
@@ -100,23 +129,33 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         return schedules.Delayed(ramp, self.consistency_start_step) if self.consistency_start_step else ramp
 
     def _automatic(self, model):
-        share = model.labeled_share()
-        if share is None:
+        shares = model.labeled_shares()
+        if shares is None:
             raise ValueError(
-                'Argument `consistency_weight="auto"` needs arrays or a `tf.data.Dataset` in `fit`, to see how much is '
-                "labeled. Received: neither; give a number"
+                'Argument `consistency_weight="auto"` must see in `fit` how much is labeled. Received: what can\'t be '
+                "looked into; give a number"
             )
-        return automatic_weight(model, share)
+        weights = automatic_weights(model, shares)
+        if len(weights) > 1 and max(weights) > 1.5 * min(weights):
+            named = ", ".join(f"{o.name}: {w:.3g}" for o, w in zip(model.outputs_of_student, weights, strict=True))
+            raise ValueError(
+                'Argument `consistency_weight="auto"` needs outputs for which the same weight is usual. Received: '
+                f"{named}; give 1.0 here and these as `consistency_weights` of `MeanTeacher`"
+            )
+        return sum(weights) / len(weights)
 
     def _check_magnitude(self, model):
         # Of arrays only: of a data set it would cost its first batches.
-        share = model.labeled_share_of_arrays()
-        sentence = share and self.maximum and check_magnitude(model, self.maximum, share)
-        if sentence:
-            warnings.warn(sentence, stacklevel=2)
+        shares = model.labeled_shares(of_batches=False)
+        if shares and self.maximum:
+            for output, sentence in zip(
+                model.outputs_of_student, check_magnitude(model, self.maximum, shares), strict=True
+            ):
+                if sentence:
+                    warnings.warn(f"{output.name}: {sentence}" if output.name else sentence, stacklevel=2)
 
     def describe(self) -> str:
-        """Returns what is in force, in one line."""
+        """Returns the active schedules and costs, in one line."""
         model, decay = self.model, self.ema_decay
         if model.method == "supervised":
             consistency = "no consistency cost (supervised)"
@@ -125,23 +164,20 @@ class MeanTeacherCallback(keras.callbacks.Callback):
             ramp += f" from step {self.consistency_start_step}" if self.consistency_start_step else ""
             on_all = model.consistency_on_labeled and not model.separate_passes
             who = "labeled and unlabeled" if on_all else "unlabeled"
-            divisor = "the batch size" if model.averaged_over == "batch" else "their number"
-            consistency = (
-                f"consistency weight {self.maximum:g}{ramp}, {model.consistency.name} on {who} examples divided by "
-                f"{divisor}"
-            )
-        if model.prediction_ensemble is not None:
-            shape = model.prediction_ensemble.averages.shape
-            consistency += f" against remembered predictions ({shape[0]}×{shape[1]} numbers, momentum "
-            consistency += f"{model.ensembling_momentum:g})"
+            divisor = "the batch size" if model.reduction == "batch" else "their number"
+            names = ", ".join(dict.fromkeys(output.consistency.name for output in model.outputs_of_student))
+            consistency = f"consistency weight {self.maximum:g}{ramp}, {names} on {who} examples divided by {divisor}"
+        if model.prediction_ensembles:
+            numbers = sum(math.prod(ensemble.averages.shape) for ensemble in model.prediction_ensembles)
+            consistency += f" against past predictions ({numbers} numbers, momentum {model.ensembling_momentum:g})"
         rule = f"EMA decay {decay.after:g}"
         if decay.before != decay.after:
             rule = f"EMA decay {decay.before:g} for {decay.switch_step} steps, then {decay.after:g}"
-        reduction = getattr(model.loss, "reduction", "as compiled")
-        loss = getattr(model.loss, "name", model.loss)
+        loss = ", ".join(dict.fromkeys(_name(output.loss) for output in model.outputs_of_student))
+        over = "the batch" if model.reduction == "batch" else "labeled examples"
         return (
-            f"{model.method}: {consistency}; {rule}{', warmed up' if decay.warmup else ''}; {loss} on labeled examples "
-            f"({reduction}); the teacher answers, is evaluated and exported"
+            f"{model.method}: {consistency}; {rule}{', warmed up' if decay.warmup else ''}; {loss} of labeled examples "
+            f"divided by {over}; the teacher predicts, is evaluated and exported"
         )
 
     def on_train_begin(self, logs=None):
@@ -151,3 +187,68 @@ class MeanTeacherCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
             logs["teacher_student_distance"] = self.model.teacher_distance()
+
+
+def _name(loss):
+    return getattr(loss, "name", None) or getattr(loss, "__name__", None) or getattr(loss, "func", loss).__name__
+
+
+def automatic_weights(model: MeanTeacher, labeled_shares: list[float]) -> list[float]:
+    """Returns the usual largest consistency weight for each output of a `MeanTeacher`, `family · share`.
+
+    The share: where costs are divided by the whole batch (`reduction="batch"`), the classification cost is the smaller
+    the fewer labels there are, and the consistency cost must be so with it: it is the labeled share of the batch. With
+    `reduction="labeled"` it is 1.
+
+    The family: `C²` for costs that are means over C classes (MSE, trust), 10 for KL, 4 for the squared distance of
+    probabilities of yes, 1 for numbers, whose consistency cost has the unit of the cost of labels.
+
+    For MSE these are the weights of Tarvainen & Valpola (2017): 100 labeled of 100, 10 classes: 100; 8 of 100: 8; 1 of
+    100: 1.
+
+    Args:
+        model: The `MeanTeacher`.
+        labeled_shares: For each output, labeled examples (dense: pixels) over all, in [0, 1].
+
+    Raises:
+        ValueError: If a consistency cost is not of this package, or the number of classes is not known.
+    """
+    return [_automatic_weight(model, o, s) for o, s in zip(model.outputs_of_student, labeled_shares, strict=True)]
+
+
+def _automatic_weight(model, output, labeled_share):
+    share = labeled_share if model.reduction == "batch" else 1.0
+    consistency = output.consistency
+    if isinstance(consistency, _MEANS_OVER_CLASSES) and output.shape[-1]:
+        return output.shape[-1] ** 2 * share
+    if isinstance(consistency, (losses.KLConsistency, losses.SigmoidKLConsistency)):
+        return _OF_KL * share
+    if isinstance(consistency, losses.SigmoidMSEConsistency):
+        return 4.0 * share
+    if isinstance(consistency, losses.OutputMSEConsistency):
+        return share
+    raise ValueError(
+        'Argument `consistency_weight="auto"` needs a consistency cost of `keras_mt.losses` and a number of classes. '
+        f"Received: a model with consistency={consistency}"
+    )
+
+
+def check_magnitude(model: MeanTeacher, weight: float, labeled_shares: list[float]) -> list[str | None]:
+    """Returns a warning for each output for which a weight is more than an order of magnitude off, else None."""
+    sentences = []
+    for output, share in zip(model.outputs_of_student, labeled_shares, strict=True):
+        try:
+            usual = _automatic_weight(model, output, share)
+        except ValueError:
+            usual = 0.0
+        ratio = weight * output.consistency_weight / usual if usual else 1.0
+        if 1 / _ORDER_OF_MAGNITUDE <= ratio <= _ORDER_OF_MAGNITUDE:
+            sentences.append(None)
+            continue
+        side = "above" if ratio > 1 else "below"
+        sentences.append(
+            f"consistency_weight={weight:g} is more than {_ORDER_OF_MAGNITUDE:g} times {side} "
+            f"what is usual for {output.consistency.name} with {100 * share:.2g} % labeled "
+            f'(consistency_weight="auto" gives {usual:.3g}).'
+        )
+    return sentences

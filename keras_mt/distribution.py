@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def several_workers() -> bool:
-    """Whether the strategy in force spans several machines."""
+    """Whether the active strategy spans several machines."""
     strategy = tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False
@@ -14,8 +14,17 @@ def several_workers() -> bool:
     return sum(len(tasks.get(kind, ())) for kind in ("chief", "worker")) > 1
 
 
+def sum_over_replicas(values: list) -> list:
+    """Returns scalars summed over the replicas of the active strategy, in one reduction; on one replica, as they are."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1 or not values:
+        return values
+    stacked = tf.stack([tf.cast(value, "float32") for value in values])
+    return tf.unstack(replica.all_reduce(tf.distribute.ReduceOp.SUM, stacked))
+
+
 def distributed(make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """Returns what `fit` takes, made by each machine for its own devices: no machine reads the others' share.
+    """Returns what `fit` takes, made by each machine for its own devices: no machine reads the others' shards.
 
     To be called in the scope of the strategy.
 
@@ -54,15 +63,20 @@ class ReplicatedModel:
     """
 
     _reported = None
+    _under_strategy = False
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # A private method, and the version of Keras is pinned: there is no public place to do it.
-        if iterator is not None and self._distribute_strategy is not None:
+        if iterator is not None and self._under_strategy:
             iterator.reset()  # A cached one was read to its end before.
             for _, _, batches in iterator:
                 data_batch = tf.nest.map_structure(self._of_one_replica, next(batches))
                 break
+            self.before_first_step(data_batch)
         super()._maybe_symbolic_build(data_batch=data_batch)
+
+    def before_first_step(self, batch) -> None:
+        """Called under a strategy with the first batch of one replica, before `fit` or `evaluate` begins."""
 
     def _of_one_replica(self, values):
         return self.distribute_strategy.experimental_local_results(values)[0]
@@ -79,11 +93,6 @@ class ReplicatedModel:
         if isinstance(function, _Reporting):
             return function
         return _Reporting(self, function, what)
-
-    def get_metrics_result(self):
-        results = super().get_metrics_result()
-        names = self.names_to_report(self._reported, results) if self._reported else results
-        return {name: results[name] for name in names}
 
     def logs_of_replica(self, logs: dict) -> dict:
         """Returns a step's logs in the shape that Keras can reduce."""

@@ -1,18 +1,26 @@
 """The method: noise twice, two passes, two costs, one optimizer step, one average."""
 
+import contextlib
+import warnings
+
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_mt import losses, metrics, schedules
-from keras_mt import teacher as twin
+from keras_mt import first_batch, losses, schedules, student_checks, tasks
+from keras_mt import teacher as teachers
+from keras_mt.distribution import ReplicatedModel, sum_over_replicas
+from keras_mt.outputs import Output, as_rank, names_of, spread
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.tasks import TASKS
-from keras_mt.temporal_ensembling import PredictionEnsemble, split_visit
-from keras_mt.views import STUDENT_VIEW, TEACHER_VIEW, Augmentation
-from keras_mt.wrapper import StudentAndTeacher
+from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
+from keras_mt.trackers import Average, Latest, Trackers, mean_or_nan
+from keras_mt.views import STUDENT_VIEW, TEACHER_VIEW, Augmentation, SharedAugmentation, moves_pictures
 
 METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
+REDUCTIONS = ("batch", "labeled")
+NETWORKS = ("student", "teacher")
 
 
 def _check(argument, value, allowed):
@@ -21,70 +29,97 @@ def _check(argument, value, allowed):
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
-class MeanTeacher(StudentAndTeacher):
+class MeanTeacher(ReplicatedModel, keras.Model):
     """Trains a student with the help of its own average, the teacher, from few labels and many examples.
 
-    Wrap any built network, `compile` it as usual (the default loss is the paper's), and `fit` it with a
-    `MeanTeacherCallback`. Examples without a label have the label -1 (one-hot: -1 in each column). Calling the
-    model, `predict`, and the metrics of `evaluate` answer with the teacher.
+    Wrap any built network, `compile` it as usual (the default loss is that of Tarvainen & Valpola 2017), and `fit` it
+    with a `MeanTeacherCallback`. Unlabeled examples have the label -1 (one-hot: -1 in each column; numbers: NaN).
+    Calling the model, `predict`, `export` and the metrics of `evaluate` return the teacher's predictions.
+
+    A student may have several outputs, as a list or a dict. Then `task`, `consistency`, `consistency_weights` and
+    `from_logits`, the `loss`, `loss_weights` and `metrics` of `compile`, and the labels are one value for all outputs
+    or have the outputs' structure, and each output is labeled or not by itself.
 
     Args:
         student: A built `keras.Model` from a batch of examples to logits `[batch, classes]` (or, for each pixel,
-            `[batch, height, width, classes]`), or to a list of two of them: the first is trained by the
-            classification cost, the second by the consistency cost.
+            `[batch, height, width, classes]`), or to a list or dict of outputs.
         teacher: A second network of the same shape, if the student can't be cloned or the teacher's noise is to
-            differ. Its weights are overwritten with the student's.
+            differ. Its weights are overwritten with the student's, unless `teacher_weights="own"`.
+        teacher_weights: `"student"`: the teacher is the student until the first step. `"own"`: it keeps the weights
+            that `teacher` has, as for a pretrained or frozen teacher.
         task: What outputs mean. `"multiclass"`: one of the classes of the last axis; labels are integers or one-hot.
             `"multilabel"`: each output is yes or no (sigmoid); labels are 0, 1 or -1 for each. `"regression"`: each
-            output is a number; labels are numbers, NaN without one, and errors are absolute errors.
+            output is a number; labels are numbers, NaN without one, and errors are absolute errors. None: an output
+            among several that is not trained.
         method: `"mean_teacher"`; `"pi"` (the target is the student itself under a second draw of noise, with a
             gradient of its own); `"temporal_ensembling"` (the target is an average of the student's own past
             predictions for the example; `fit` then takes `(x, index of each example)` as its `x`); or
             `"supervised"` (no consistency cost). The average of the weights is kept for all four.
         consistency: `"mse"`, `"kl"` (not for regression), a trust in [0, 1] (multiclass; see
             `losses.TrustConsistency`) or a `keras.losses.Loss` of the target's and the student's logits.
+        consistency_weights: Weight of each output in the consistency cost, beside the callback's weight for all.
         consistency_on_labeled: Whether labeled examples take part in the consistency cost.
-        averaged_over: `"batch"`: both costs are divided by the whole batch, whoever takes part in them, as published;
-            or `"participants"`: each by the number of examples that take part in it.
+        reduction: `"batch"`: costs of labels and consistency costs are divided by the whole batch, as published; or
+            `"labeled"`: costs of labels by the number of labeled examples, consistency costs by the number of examples
+            that take part in them.
         separate_passes: If given, the number k of labeled rows that each batch begins with: they and the unlabeled rows
-            pass apart, with batch statistics of their own, of which only those of the student's labeled pass are
-            kept, and the consistency cost is that of unlabeled rows (the protocol of TorchSSL).
+            are forwarded separately, with batch statistics of their own, of which only those of the student's labeled
+            pass are kept, and the consistency cost is that of unlabeled rows (the protocol of TorchSSL).
         augmentation: A `keras.Layer` or a function, applied to each batch twice, with noise of its own for the student
             and for the teacher; not in `evaluate` and `predict`. A function with an argument `seed` gets one that is
-            a function of (seed, step, view); others draw as they do.
+            a function of (seed, step, view); others draw as they do. Where outputs are per pixel, it must not move
+            pictures.
+        shared_augmentation: A Keras image preprocessing layer, or a function from `(images, labels)` to
+            `(images, labels)`, applied once to each batch: it moves both networks' view and the labels alike.
         two_views: Whether `fit` takes `(view for the student, view for the teacher)` as its `x`: two tensors or two
             structures of them. `evaluate` and `predict` take plain examples.
-        top5: Whether `evaluate` also tells the errors among the first five classes.
+        two_heads: Whether the student's two outputs are the two heads of Tarvainen & Valpola (2017), section 3.4: the
+            first is trained by the classification cost, the second by the consistency cost, against the teacher's
+            first. Predictions are those of the first.
         logit_distance_weight: Weight of the squared distance between two heads.
         logit_distance: The Keras loss that measures it, by default `losses.LogitDistance()`.
+        top5: Whether `evaluate` also tells the errors among the first five classes.
         teacher_statistics: The teacher's running statistics (batch normalization) are its `"own"`, from its own
             passes as published; the `"ema"` of the student's; or a `"copy"` of them. For methods without a
             teacher's pass `"own"` means `"ema"`.
-        from_logits: Whether the student's outputs are logits (default) or softmax probabilities.
+        from_logits: Whether the student's outputs are logits (default) or probabilities.
         seed: All noise of a step is a function of this seed and the number of batches trained on.
         num_examples: Number of training examples; `"temporal_ensembling"` needs it.
         ensembling_momentum: α of the average of predictions, `Z ← αZ + (1 - α)z` once an epoch.
+        name: Name of the model.
+
+    Raises:
+        ValueError: If the student is not built or can't be cloned, or can't be trained as it is asked for; the
+            sentence names the argument and what is allowed.
+
+    Reference: Tarvainen & Valpola (2017), https://arxiv.org/abs/1703.01780
 
     Example:
 
     ```python
+    import keras
+    import numpy as np
+
+    import keras_mt
+
+    student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    x, labels = np.random.normal(size=(60, 4)), np.where(np.arange(60) < 12, np.arange(60) % 3, -1)
+
     model = keras_mt.MeanTeacher(student)
     model.compile(optimizer="adam")
     model.fit(x, labels, callbacks=[keras_mt.MeanTeacherCallback(consistency_weight=10.0, rampup_steps=500)])
     ```
-
-    Reference: Tarvainen & Valpola 2017, https://arxiv.org/abs/1703.01780
     """
 
     def __init__(
         self,
         student: keras.Model,
         teacher: keras.Model | None = None,
-        task: str = "multiclass",
+        task="multiclass",
         method: str = "mean_teacher",
         consistency="mse",
         consistency_on_labeled: bool = True,
-        averaged_over: str = "batch",
+        reduction: str = "batch",
         separate_passes: int | None = None,
         augmentation=None,
         two_views: bool = False,
@@ -92,124 +127,141 @@ class MeanTeacher(StudentAndTeacher):
         logit_distance_weight: float = 0.0,
         logit_distance: keras.losses.Loss | None = None,
         teacher_statistics: str = "own",
-        from_logits: bool = True,
+        from_logits=True,
         seed: int = 0,
         num_examples: int | None = None,
         ensembling_momentum: float = 0.6,
+        two_heads: bool = False,
+        consistency_weights=1.0,
+        shared_augmentation=None,
+        teacher_weights: str = "student",
         name: str = "mean_teacher",
     ):
         super().__init__(name=name)
-        _check("task", task, tuple(TASKS))
         _check("method", method, METHODS)
-        _check("teacher_statistics", teacher_statistics, twin.TEACHER_STATISTICS)
-        _check("averaged_over", averaged_over, tuple(losses.REDUCTIONS))
-        if separate_passes is not None and separate_passes < 1:
-            raise ValueError(
-                f"Argument `separate_passes` must be positive. Received: separate_passes={separate_passes}"
-            )
-        if logit_distance_weight < 0:
-            raise ValueError(
-                "Argument `logit_distance_weight` must not be negative. "
-                f"Received: logit_distance_weight={logit_distance_weight}"
-            )
-        if two_views and augmentation is not None:
-            raise ValueError("Arguments `two_views` and `augmentation` exclude each other. Received: both")
-        if task != "multiclass" and (method == "temporal_ensembling" or top5):
-            raise ValueError(f"Temporal ensembling and `top5` need classes. Received: task={task!r}")
-        twin.check_student(student, from_logits, two_heads=logit_distance_weight > 0)
-        if teacher is None:
-            teacher = twin.make_twin(student)
-        twin.check_twins(student, teacher)
+        _check("teacher_statistics", teacher_statistics, teachers.TEACHER_STATISTICS)
+        _check("teacher_weights", teacher_weights, teachers.TEACHER_WEIGHTS)
+        _check("reduction", reduction, REDUCTIONS)
+        student_checks.check_built(student)
+        student_checks.warn_of_methods(student)
+        self._under_strategy = tf.distribute.has_strategy()
         self.student = student
-        self.teacher = teacher
-        self.reset_teacher()
+        self.teacher = teachers.make_teacher(student) if teacher is None else teacher
         self.task = task
-        self.shape_of_outputs = twin.shape_of_outputs(student)
-        self.rank = len(self.shape_of_outputs)
         self.method = method
-        self.consistency = TASKS[task].consistency(consistency, losses.REDUCTIONS[averaged_over])
+        self.consistency = consistency
+        self.consistency_weights = consistency_weights
         self.consistency_on_labeled = consistency_on_labeled
-        self.averaged_over = averaged_over
+        self.reduction = reduction
         self.separate_passes = separate_passes
         self.augmentation = augmentation
-        self._augment = augmentation and Augmentation(augmentation, seed, tf.nest.flatten(student.inputs))
+        self.shared_augmentation = shared_augmentation
         self.two_views = two_views
+        self.two_heads = two_heads
         self.top5 = top5
         self.logit_distance_weight = logit_distance_weight
         self.logit_distance = logit_distance or losses.LogitDistance()
+        self.teacher_weights = teacher_weights
         self.teacher_statistics = teacher_statistics
         self.from_logits = from_logits
         self.seed = seed
         self.num_examples = num_examples
         self.ensembling_momentum = ensembling_momentum
-        self.prediction_ensemble = None
-        if method == "temporal_ensembling":
-            if num_examples is None:
-                raise ValueError("Temporal ensembling needs the argument `num_examples`. Received: num_examples=None")
-            classes = twin.heads(student.outputs)[0].shape[-1]
-            self.prediction_ensemble = PredictionEnsemble(num_examples, classes, ensembling_momentum)
+
+        teachers.check_same_weights(student, self.teacher)
+        if teacher_weights == "student":
+            self.reset_teacher()
+        elif teacher is None or method != "mean_teacher":
+            raise ValueError(
+                'Argument `teacher_weights="own"` needs a network as `teacher=` and method="mean_teacher". Received: '
+                f"teacher={teacher}, method={method!r}"
+            )
+        self.outputs_of_student = self._make_outputs(student_checks.output_spec(student))
+        self._check_options()
+        self.prediction_ensembles = self._make_ensembles()
+        self._augment, self._augment_both = self._make_augmentations()
         self.batches_seen = self.add_weight(
             shape=(), initializer="zeros", dtype="int64", trainable=False, name="batches_seen"
         )
+        # Averages of weights of low precision, in float32.
+        self.exact_averages = [
+            self.add_weight(shape=w.shape, initializer="zeros", dtype="float32", autocast=False, trainable=False,
+                            name=f"average_{place}")
+            for place, w in enumerate(self.teacher.weights) if teachers.needs_exact_average(w)
+        ]  # fmt: skip
         self._passes = SeparatePasses(seed, separate_passes) if separate_passes else JointPasses(seed)
         self._consistency_weight = None
         self._ema_decay = schedules.EMADecay(0.999, 0.999, 0)
-        self._trackers = metrics.make_trackers(top5)
-        self._fitted = (None, None)
+        self._class_weight = None
+        self._trackers = self._make_trackers()
+        self._fitted = []
+        self._compared = teacher_weights == "own"
+        self._warned_of_nothing = False
         self.built = True
 
-    def reduction(self) -> str:
-        """Returns what costs are divided by, in Keras' words."""
-        return losses.REDUCTIONS[self.averaged_over]
-
-    # The method ------------------------------------------------------------------------------------------------
+    # One step ----------------------------------------------------------------------------------------------------
 
     def train_step(self, data):
-        x, labels, labeled, label_weight = self._unpack(data)
-        x, visit = self._split_visit(x, training=True)
+        x, y, sample_weight = self._unpack(data)
+        x, index = self._split_index(x, training=True)
+
+        # Views: the same examples twice, under independent noise.
+        x, y = self._moved(x, y)
         x, x_of_target = self._views(x)
         step = tf.identity(self.optimizer.iterations)
         weight = self._consistency_weight(step) if self._consistency_weight else tf.constant(0.0)
-        statistics = twin.remember_statistics(self.teacher)
+        statistics = teachers.snapshot_statistics(self.teacher)
 
-        target, taking_part = None, self._passes.taking_part(labeled, self.consistency_on_labeled)
+        # Target: outside of the tape, so that no gradient can reach the teacher and none is recorded.
+        target, known = None, None
         if self.method == "temporal_ensembling":
-            target, taking_part = self._remembered(visit, taking_part)
-        if self.method == "mean_teacher":  # Outside of the tape: no gradient can reach it, none is recorded.
+            target, known = self._past_predictions(index)
+        if self.method == "mean_teacher":
             target = self._passes.target(self.teacher, x_of_target, self.batches_seen)
+
+        # Student, costs.
         with tf.GradientTape() as tape:
-            logits, consistency_logits = self._passes.student(self.student, x, self.batches_seen)
-            parts = {"classification_cost": self._cost_of_labels(x, labels, logits, label_weight, training=True)}
-            if self.method == "pi":
-                target = self._passes.target(self.student, x_of_target, self.batches_seen)
-            if target is not None:
-                distance = self.consistency(self._logits(target), self._logits(consistency_logits), taking_part)
-                parts["consistency_cost"] = weight * distance
-            if self.logit_distance_weight:
-                distance = self.logit_distance(logits, consistency_logits)
-                parts["logit_distance_cost"] = self.logit_distance_weight * distance
-            loss = tf.add_n(list(parts.values()))
+            outputs, added = self._passes.student(self.student, x, self.batches_seen)
+            if self.method == "pi":  # Its target gets a gradient too; statistics move once a step.
+                target = self._passes.target(self.student, x_of_target, self.batches_seen, keep_statistics=False)
+                added.append(list(self.student.losses))
+            labels = self._labels(y, outputs, sample_weight, self._class_weight)
+            costs = self._costs(x, labels, outputs, target, known, weight, self._penalties(added))
+            loss = tf.add_n(costs.totals())
             scaled_loss = self.optimizer.scale_loss(loss)
+
+        # Optimizer.
         weights = self.trainable_variables
         self.optimizer.apply(tape.gradient(scaled_loss, weights), weights)
 
-        # Without an optimizer step (gradients accumulate, or were infinite under loss scaling) the average stays.
+        # Average. Without an optimizer step (gradients accumulate, or were infinite under loss scaling) it stays.
         stepped = tf.greater(tf.convert_to_tensor(self.optimizer.iterations), step)
         decay = tf.where(stepped, self._ema_decay(step), 1.0)
-        twin.move_average(twin.averaged_pairs(self.student, self.teacher), decay)
-        twin.move_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay)
-        twin.align_statistics((self.student, self.teacher))
-        self.batches_seen.assign_add(1)
-        if self.method == "temporal_ensembling":
-            self.prediction_ensemble.update(visit[0], ops.softmax(self._logits(logits)), visit[1])
+        teachers.update_ema(teachers.averaged_pairs(self.student, self.teacher), self._exact_by_id(), decay)
 
+        # Statistics.
+        teachers.update_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay)
+        teachers.synchronize_statistics((self.student, self.teacher))
+        self.batches_seen.assign_add(1)
+        self._remember(index, outputs, stepped)
+
+        # Report.
         self._trackers["consistency_weight"].update_state(weight)
         self._trackers["ema_decay"].update_state(decay)
-        return self._report(x, labels, labeled, label_weight, logits, target, loss, parts)
+        return self._report(labels, outputs, target, loss, costs)
 
-    def _logits(self, outputs):
-        # softmax(log p) = p: the costs take logits.
-        return outputs if self.from_logits else TASKS[self.task].logits(outputs)
+    def _unpack(self, data):
+        """Returns `(x, flat labels, flat weights of examples)` of a batch."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        return x, self._flat_labels(y), spread(sample_weight, self._template, "sample_weight")
+
+    def _split_index(self, x, training=False):
+        if self.prediction_ensembles:
+            return split_index(x, self.student.inputs, training)
+        return x, None
+
+    def _moved(self, x, y):
+        return self._augment_both(x, y, step=self.batches_seen) if self._augment_both else (x, y)
 
     def _views(self, x):
         """The student's and the target's view of a batch."""
@@ -217,118 +269,744 @@ class MeanTeacher(StudentAndTeacher):
             return x
         if not self._augment:
             return x, x
-        return tuple(self._augment(x, self.batches_seen, view) for view in (STUDENT_VIEW, TEACHER_VIEW))
+        return tuple(self._augment(x, step=self.batches_seen, view=view) for view in (STUDENT_VIEW, TEACHER_VIEW))
 
-    def _remembered(self, visit, taking_part):
-        """Returns the target of temporal ensembling as the network would output it, and who has one and takes part."""
-        target, known = self.prediction_ensemble.target(visit[0])
-        target = ops.log(ops.clip(target, 1e-7, 1.0)) if self.from_logits else target
-        return target, known if taking_part is None else known * taking_part
+    def _labels(self, y, outputs, sample_weight, class_weight):
+        return [
+            output.labels(y[output.label_place], outputs[output.place], sample_weight[output.label_place], class_weight)
+            for output in self.outputs_of_student
+        ]
 
-    def _split_visit(self, x, training=False):
-        return (x, None) if self.prediction_ensemble is None else split_visit(x, self.student.inputs, training)
+    def _costs(self, x, labels, outputs, target, known, weight, penalties):
+        """All costs of a batch, each divided by what it is to be divided by over all replicas."""
+        trained = self.outputs_of_student
+        sums = [o.label_cost(l, outputs[o.place], self._own_loss(x, o)) for o, l in zip(trained, labels, strict=True)]
+        if target is not None:
+            for output, of_output in zip(trained, labels, strict=True):
+                mask = self._passes.mask(of_output.mask, self.consistency_on_labeled)
+                if known is not None:
+                    mask = as_rank(known, of_output.mask) * (1.0 if mask is None else mask)
+                sums.append(output.consistency_cost(target[output.place], outputs[output.consistency_place], mask))
+        rows = ops.cast(ops.shape(labels[0].mask)[0], "float32")
+        *counts, rows_of_all = sum_over_replicas([*(s.count for s in sums), rows])
+        values = [ops.divide_no_nan(s.total, ops.cast(c, s.total.dtype)) for s, c in zip(sums, counts, strict=True)]
+        of_labels = [_times(o.loss_weight, value) for o, value in zip(trained, values, strict=False)]
+        consistency = [
+            ops.cast(weight, value.dtype) * _times(o.consistency_weight, value)
+            for o, value in zip(trained, values[len(trained) :], strict=False)
+        ]
+        distance = []
+        if self.logit_distance_weight:
+            distance = [self.logit_distance_weight * self.logit_distance(outputs[0], outputs[1])]
+        return _Costs(of_labels, consistency, distance, penalties, rows, rows_of_all)
+
+    def _own_loss(self, x, output):
+        """The student's own `compute_loss`, for the labeled rows of a batch."""
+        if output.compute_loss is None:
+            return None
+
+        def of_labeled(examples, y, y_pred, weight):
+            rows = keras.tree.map_structure(lambda part: tf.boolean_mask(part, examples), x)
+            return output.compute_loss(rows, y, y_pred, weight, training=True)
+
+        return of_labeled
+
+    def _penalties(self, added):
+        """What layers add to the loss: activity losses of each pass, and penalties of weights once."""
+        first, *others = added
+        if self._calls_compute_loss():
+            first = []  # `keras.Model.compute_loss` has added them.
+        every = [ops.sum(loss) for part in (first, *others) for loss in part]
+        if not every:
+            return []
+        twice = (
+            [v.regularizer(v) for v in self.student.trainable_weights if v.regularizer is not None] if others else []
+        )
+        total = tf.add_n([ops.cast(loss, keras.config.floatx()) for loss in every])
+        for penalty in twice:
+            total -= len(others) * ops.cast(ops.sum(penalty), total.dtype)
+        return [total / tf.distribute.get_strategy().num_replicas_in_sync]
+
+    def _exact_by_id(self):
+        low = [w for w in self.teacher.weights if teachers.needs_exact_average(w)]
+        return {id(w): average for w, average in zip(low, self.exact_averages, strict=True)}
 
     def _statistics_rule(self):
         has_own = self.method == "mean_teacher"
         return "ema" if self.teacher_statistics == "own" and not has_own else self.teacher_statistics
 
+    def _past_predictions(self, index):
+        """The targets of temporal ensembling as the network would output them, and which examples have one."""
+        target, known = {}, None
+        for output, ensemble in zip(self.outputs_of_student, self.prediction_ensembles, strict=True):
+            probabilities, known = ensemble.target(index[0])
+            target[output.place] = output.task.logits(probabilities) if output.from_logits else probabilities
+        return target, known
+
+    def _remember(self, index, outputs, stepped):
+        for output, ensemble in zip(self.outputs_of_student, self.prediction_ensembles, strict=False):
+            example, counted = index
+            if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+                counted = counted & stepped  # What made gradients infinite is no prediction to keep.
+            ensemble.update(example, output.task.probabilities(output.logits(outputs[output.place])), counted)
+
+    # Evaluation, prediction ----------------------------------------------------------------------------------------
+
     def test_step(self, data):
-        x, labels, labeled, label_weight = self._unpack(data)
-        x, _ = self._split_visit(x)
-        for name, network in (("student", self.student), ("teacher", self.teacher)):
-            logits, _ = twin.heads(network(x, training=False))
-            loss = self._cost_of_labels(x, labels, logits, label_weight, training=False)
-            self._update_mean("loss" if name == "teacher" else "student_loss", loss, labeled)
-            self._trackers[f"{name}_error"].update_state(self._errors(labels, logits), labeled)
-            if self.top5:
-                errors = losses.classification_errors(labels, logits, among=5)
-                self._trackers[f"{name}_top5_error"].update_state(errors, labeled)
-        return self.logs_of_replica(self.compute_metrics(x, labels, logits, self._of_examples(label_weight)))
+        x, y, sample_weight = self._unpack(data)
+        x, _ = self._split_index(x)
+        for name in NETWORKS:
+            network = getattr(self, name)
+            outputs = keras.tree.flatten(network(x, training=False))
+            labels = self._labels(y, outputs, sample_weight, None)
+            rows = ops.cast(ops.shape(labels[0].mask)[0], "float32")
+            penalty = tf.add_n([ops.zeros(()), *(ops.cast(ops.sum(loss), "float32") for loss in network.losses)])
+            self._trackers[f"{name}_penalty"].add(penalty * rows, rows)
+            for output, of_output in zip(self.outputs_of_student, labels, strict=True):
+                prediction = outputs[output.place]
+                cost = output.label_cost(of_output, prediction, self._own_loss(x, output))
+                self._trackers[output.metric_name(f"{name}_label_cost")].add(cost.total, cost.count)
+                self._update_errors(name, output, of_output, prediction)
+                if self.top5:
+                    errors = losses.classification_errors(of_output.values, prediction, among=5)
+                    self._trackers[output.metric_name(f"{name}_top5_error")].update_state(errors, of_output.mask)
+                if name == "teacher":
+                    output.update_metrics(of_output, prediction, sample_weight)
+        return self.logs_of_replica(self.get_metrics_result())
 
-    def _unpack(self, data):
-        """Returns `(x, labels with nothing hidden, mask of what is labeled, the weights of the labels in the cost)`."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        task = TASKS[self.task]
-        if task.each_output and len(y.shape) < self.rank:
-            y = ops.expand_dims(y, -1)
-        labels, labeled = task.mask(y, self.rank)
-        if sample_weight is None:
-            return x, labels, labeled, labeled
-        sample_weight = ops.cast(sample_weight, "float32")
-        while len(sample_weight.shape) < len(labeled.shape):  # Weights of examples, labels of pixels or outputs.
-            sample_weight = ops.expand_dims(sample_weight, -1)
-        return x, labels, labeled, labeled * sample_weight
+    def call(self, inputs, training=None):
+        """Returns the teacher's outputs, in the student's structure; of two heads, those of the first."""
+        outputs = self.teacher(self._split_index(inputs)[0], training=training)
+        return keras.tree.flatten(outputs)[0] if self.two_heads else outputs
 
-    def _of_examples(self, weight):
-        """The weights that losses and metrics of Keras take, which reduce the last axis."""
-        return ops.min(weight, axis=-1) if TASKS[self.task].each_output else weight
+    def export(self, filepath, *args, **kwargs):
+        """As `keras.Model.export`; what is exported is the teacher."""
+        network = self.teacher
+        if self.two_heads and getattr(network, "inputs", None):
+            network = keras.Model(network.inputs, network.outputs[0])
+        return network.export(filepath, *args, **kwargs)
 
-    def _cost_of_labels(self, x, labels, outputs, weight, training):
-        weight = weight if self.has_own_cost else self._of_examples(weight)
-        return self.compute_loss(x, labels, outputs, weight, training=training)
+    # Report --------------------------------------------------------------------------------------------------------
 
-    def _errors(self, labels, outputs):
-        return TASKS[self.task].errors(labels, self._logits(outputs))
+    def _report(self, labels, outputs, target, loss, costs):
+        whole, rows = costs.rows_of_all, costs.rows
+        tracker = next(m for m in self.metrics if m.name == "loss")
+        tracker.total.assign_add(ops.cast(loss * ops.cast(whole, loss.dtype), tracker.total.dtype))
+        tracker.count.assign_add(ops.cast(rows, tracker.count.dtype))
+        for name, parts in costs.by_name().items():
+            if parts:
+                self._trackers[name].add(tf.add_n(parts) * ops.cast(whole, parts[0].dtype), rows)
+            if len(self.outputs_of_student) > 1:
+                for output, part in zip(self.outputs_of_student, parts, strict=False):
+                    self._trackers[output.metric_name(name)].add(part * ops.cast(whole, part.dtype), rows)
+        for output, of_output in zip(self.outputs_of_student, labels, strict=True):
+            labeled = ops.sum(ops.cast(of_output.examples, "float32"))
+            self._trackers[output.metric_name("labeled_per_batch")].add(labeled * whole, rows)
+            self._update_errors("student", output, of_output, outputs[output.place])
+            if self._measures_teacher_in_training():
+                self._update_errors("teacher", output, of_output, target[output.place])
+            output.update_metrics(of_output, outputs[output.place], None)
+        return self.logs_of_replica(self.get_metrics_result())
 
-    def _update_mean(self, name, value, labeled):
-        # Keras divides losses by the number of replicas, since their gradients are summed.
-        value = value * tf.distribute.get_strategy().num_replicas_in_sync
-        tracker = self._trackers.get(name) or next(m for m in self.metrics if m.name == name)
-        size = ops.cast(ops.shape(labeled)[0], "float32")
-        # A replica may get no row of a last, short batch, and a mean over none is no number.
-        tracker.update_state(tf.where(size > 0, value, 0.0), sample_weight=size)
-
-    def _report(self, x, labels, labeled, label_weight, logits, target, loss, parts):
-        for name, cost in {"loss": loss, **parts}.items():
-            self._update_mean(name, cost, labeled)
-        self._update_mean("labeled_per_batch", ops.sum(labeled), labeled)
-        self._trackers["student_error"].update_state(self._errors(labels, logits), labeled)
-        if self._measures_teacher_in_training():
-            self._trackers["teacher_error"].update_state(self._errors(labels, target), labeled)
-        return self.logs_of_replica(self.compute_metrics(x, labels, logits, self._of_examples(label_weight)))
+    def _update_errors(self, network, output, labels, prediction):
+        errors = output.errors(labels, prediction)
+        self._trackers[output.metric_name(f"{network}_error")].update_state(errors, labels.mask)
 
     def _measures_teacher_in_training(self):
         return self.method == "mean_teacher" and not self.separate_passes
 
-    def names_to_report(self, what: str, names) -> list[str]:
-        """Returns which metrics are those of `"training"` or of an `"evaluation"`."""
-        hidden = set(metrics.TRAINING_ONLY)
-        if what == "training":
-            measured = {
-                "consistency_cost": self.method != "supervised",
-                "logit_distance_cost": self.logit_distance_weight > 0,
-                "teacher_error": self._measures_teacher_in_training(),
-            }
-            hidden = {*metrics.EVALUATION_ONLY, *(name for name, there in measured.items() if not there)}
-        return [name for name in names if name not in hidden]
+    def _make_trackers(self):
+        """The metrics that are kept besides the loss and those of `compile`."""
+        several = len(self.outputs_of_student) > 1
+        names = ["classification_cost", "consistency_cost", "logit_distance_cost"]
+        names += [f"{network}_penalty" for network in NETWORKS]
+        for output in self.outputs_of_student:
+            of_output = [
+                f"{n}_{what}" for n in NETWORKS for what in ("error", "label_cost", *(["top5_error"] * self.top5))
+            ]
+            of_output += ["labeled_per_batch", *(names[:2] if several else [])]
+            names += [output.metric_name(name) for name in of_output]
+        return Trackers([*(Average(name) for name in names), Latest("consistency_weight"), Latest("ema_decay")])
+
+    @property
+    def metrics(self):
+        own = [self._trackers, *(metric for output in self.outputs_of_student for metric, _ in output.metrics)]
+        theirs = [
+            m for m in super().metrics if m is not self._trackers and m not in own and m not in self._trackers.metrics
+        ]
+        return [*theirs, *own]
+
+    def get_metrics_result(self):
+        results = super().get_metrics_result()
+        for output in self.outputs_of_student:
+            labeled = self._trackers[output.metric_name("student_error")].count
+            for metric, _ in output.metrics:
+                results[metric.name] = keras.tree.map_structure(
+                    lambda value, count=labeled: mean_or_nan(ops.convert_to_tensor(value), count), metric.result()
+                )
+        if self._reported == "evaluation":
+            return self._results_of_evaluation(results)
+        if self._reported == "training":
+            return self._results_of_training(results)
+        return results
+
+    def _results_of_training(self, results):
+        several = len(self.outputs_of_student) > 1
+        hidden = {f"{n}_penalty" for n in NETWORKS}
+        if self.method == "supervised":
+            hidden |= {"consistency_cost"}
+        if not self.logit_distance_weight:
+            hidden |= {"logit_distance_cost"}
+        for output in self.outputs_of_student:
+            hidden |= {output.metric_name(f"{n}_{what}") for n in NETWORKS for what in ("label_cost", "top5_error")}
+            if not self._measures_teacher_in_training():
+                hidden |= {output.metric_name("teacher_error")}
+            if self.method == "supervised" and several:
+                hidden |= {output.metric_name("consistency_cost")}
+        return {name: value for name, value in results.items() if name not in hidden}
+
+    def _results_of_evaluation(self, results):
+        """The loss is the sum of means over all examples, so that it does not depend on the batch size."""
+        several = len(self.outputs_of_student) > 1
+        kept = {}
+        for network, name in (("teacher", "loss"), ("student", "student_loss")):
+            total = results[f"{network}_penalty"]
+            for output in self.outputs_of_student:
+                errors = self._trackers[output.metric_name(f"{network}_error")]
+                value = mean_or_nan(results[output.metric_name(f"{network}_label_cost")], errors.count)
+                total = total + _times(output.loss_weight, ops.cast(value, total.dtype))
+                if several:
+                    kept[output.metric_name(name)] = value
+            kept[name] = total
+        for output in self.outputs_of_student:
+            names = [output.metric_name(f"{n}_{what}") for what in ("error", "top5_error") for n in NETWORKS]
+            kept |= {name: results[name] for name in names if name in results}
+            kept |= {metric.name: results[metric.name] for metric, _ in output.metrics}
+        return kept
+
+    def _warn_of_nothing(self):
+        counts = {o: float(ops.convert_to_numpy(self._trackers[o.metric_name("student_error")].count)) for o in self.outputs_of_student}
+        nothing = [str(output) for output, count in counts.items() if not count]
+        if nothing and not self._warned_of_nothing:
+            self._warned_of_nothing = True
+            warnings.warn(
+                f"No labeled example for {' and '.join(nothing)}: its errors, loss and metrics are NaN.", stacklevel=3
+            )
+
+    # What Keras asks of a model ---------------------------------------------------------------------------------
+
+    @property
+    def trainable_variables(self):
+        # Not `teacher.trainable = False`: that would put the teacher's batch normalization into inference mode for good.
+        return self.student.trainable_variables if self.trainable else []
+
+    @property
+    def trainable_weights(self):
+        return self.trainable_variables
+
+    @property
+    def non_trainable_variables(self):
+        trained = {id(v) for v in self.trainable_variables}
+        return [v for v in self.variables if id(v) not in trained]
+
+    @property
+    def non_trainable_weights(self):
+        trained = {id(v) for v in self.trainable_variables}
+        return [v for v in self.weights if id(v) not in trained]
+
+    @property
+    def losses(self):
+        return self.student.losses
+
+    def compile(
+        self,
+        optimizer="adam",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile="auto",
+        auto_scale_loss: bool = True,
+    ):
+        """As `keras.Model.compile`; the loss is the task's unless one is given.
+
+        A loss of the user's gets the labeled examples alone, and its value is multiplied by their share of the batch
+        (`reduction="batch"`) or not (`reduction="labeled"`). `metrics` are measured on labeled examples: of the student
+        in training, of the teacher in evaluation. The teacher takes over the student's `trainable` flags.
+        """
+        optimizer = keras.optimizers.get(optimizer)
+        scaled = not auto_scale_loss or isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if not scaled and teachers.computes_in_float16(self.student):
+            # Keras would look at the dtype policy of this wrapper, which is float32.
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        teachers.follow_trainable(self.student, self.teacher)
+        compute_loss = self._compute_loss_of_student(loss)
+        per_output = [spread(value, self._template, argument) for value, argument in (
+            (loss, "loss"), (loss_weights, "loss_weights"))]  # fmt: skip
+        wanted = [self._metrics_of_outputs(given, name) for given, name in (
+            (metrics, "metrics"), (weighted_metrics, "weighted_metrics"))]  # fmt: skip
+        for output in self.outputs_of_student:
+            place = output.label_place
+            output.compile(*(values[place] for values in (*per_output, *wanted)), compute_loss)
+        super().compile(
+            optimizer=optimizer,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+            auto_scale_loss=False,
+        )
+        self._given_to_compile = {
+            "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
+            "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution, "jit_compile": self.jit_compile,
+        }  # fmt: skip
+
+    def get_compile_config(self):
+        return keras.saving.serialize_keras_object(self._given_to_compile) if self.compiled else None
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def _metrics_of_outputs(self, given, argument):
+        """A list of metrics for each output."""
+        template = self._template
+        if given is None or not isinstance(template, (dict, list, tuple)):
+            given = [] if given is None else given
+            given = list(given) if isinstance(given, (list, tuple)) else [given]
+            return [given] * (len(keras.tree.flatten(template)))
+        if isinstance(template, dict) and isinstance(given, dict):
+            unknown = set(given) - set(template)
+            if unknown:
+                raise ValueError(
+                    f"Argument `{argument}` must name outputs of {sorted(template)}. Received: {sorted(unknown)}"
+                )
+            given = {key: given.get(key, []) for key in template}
+        elif isinstance(template, dict):
+            given = dict.fromkeys(template, given)
+        elif not isinstance(given, (list, tuple)) or len(given) != len(template):
+            given = [given] * len(template)
+        lists = keras.tree.flatten_up_to(template, given) if hasattr(keras.tree, "flatten_up_to") else None
+        if lists is None:
+            lists = [given[key] for key in sorted(template)] if isinstance(template, dict) else list(given)
+        return [list(part) if isinstance(part, (list, tuple)) else [part] for part in lists]
+
+    def _calls_compute_loss(self):
+        return any(output.compute_loss for output in self.outputs_of_student)
+
+    def _compute_loss_of_student(self, loss):
+        if not student_checks.own_method(self.student, "compute_loss"):
+            return None
+        if len(self.outputs_of_student) > 1 or self.two_heads:
+            raise ValueError(
+                f"The student's own `compute_loss` ({type(self.student).__name__}) can be called for one output. "
+                f"Received: a student with {len(self.student.outputs)}"
+            )
+        if not self.student.compiled:
+            (output,) = self.outputs_of_student
+            self.student.compile(loss=loss or output.task.loss(output.from_logits, "sum_over_batch_size"))
+        return self.student.compute_loss
+
+    def fit(
+        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
+        validation_data=None, shuffle=True, class_weight=None, sample_weight=None, **kwargs,
+    ):  # fmt: skip
+        """As `keras.Model.fit`. Labels are checked, and the teacher is before the first step.
+
+        `class_weight` weighs each label, pixel or token of its class. `sample_weight` weighs the cost of labels only.
+        """
+        self._set_class_weight(class_weight)
+        if self._is_first_step() or not first_batch.is_batched(x) or self._wants_shares(callbacks):
+            self._fitted, x = first_batch.peek(x, y)
+        try:
+            if not first_batch.is_batched(x) and self._fitted:
+                self._check_arrays(*self._fitted[0])
+            elif self._fitted and self._fitted[0][1] is None:
+                self._flat_labels(None)
+            if self._is_first_step() and self._fitted and not self._under_strategy:
+                self._before_first_step(self._fitted[0][0], say=verbose != 0)
+            with self._sentences():
+                history = super().fit(
+                    x, y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle, None,
+                    sample_weight, **kwargs,
+                )  # fmt: skip
+            self._warn_of_nothing()
+            return history
+        finally:
+            self._fitted = []
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """As `keras.Model.train_on_batch`, with the checks of `fit`."""
+        self._set_class_weight(class_weight)
+        if self._is_first_step() and not self._under_strategy:
+            self._before_first_step(x)
+        with self._sentences():
+            return super().train_on_batch(x, y, sample_weight, None, return_dict)
+
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`, of both networks; `loss` and the compiled metrics are the teacher's."""
+        with self._sentences():
+            results = super().evaluate(*args, **kwargs)
+        self._warn_of_nothing()
+        return results
+
+    def test_on_batch(self, *args, **kwargs):
+        """As `keras.Model.test_on_batch`, of both networks."""
+        with self._sentences():
+            return super().test_on_batch(*args, **kwargs)
+
+    def make_train_function(self, force=False):
+        if self.method != "supervised" and self._consistency_weight is None:
+            warnings.warn(
+                f"This trains on the labels alone: method={self.method!r}, but no `MeanTeacherCallback` sets the "
+                "weight of the consistency cost. Pass `callbacks=[MeanTeacherCallback(consistency_weight=...)]`.",
+                stacklevel=2,
+            )
+        return super().make_train_function(force)
+
+    @contextlib.contextmanager
+    def _sentences(self):
+        """Raises what a compiled step found wrong with labels as the sentence that arrays get."""
+        try:
+            yield
+        except tf.errors.InvalidArgumentError as error:
+            sentence = tasks.sentence_of(error)
+            if sentence is None:
+                raise
+            raise ValueError(sentence) from None
+
+    # Before the first step ---------------------------------------------------------------------------------------
+
+    def _is_first_step(self):
+        return self.optimizer is not None and int(keras.ops.convert_to_numpy(self.optimizer.iterations)) == 0
+
+    def before_first_step(self, batch) -> None:
+        if self._is_first_step():
+            self._before_first_step(keras.utils.unpack_x_y_sample_weight(batch)[0])
+
+    def _before_first_step(self, x, say=True):
+        """Makes the teacher the student, once more, and checks that it is."""
+        if self.teacher_weights == "own":
+            return
+        self._follow_student(say)
+        if self._compared:
+            return
+        x = x[0] if self.two_views else self._split_index(x)[0]
+        rows = keras.tree.map_structure(lambda part: tf.convert_to_tensor(part[:4]), x)
+        rows = self._as_student_takes(rows)
+        teachers.check_same_answers(self.student, self.teacher, rows)
+        outputs = keras.tree.flatten(self.student(rows, training=False))
+        for output in self.outputs_of_student:
+            student_checks.check_values(output.task_name, output.from_logits, outputs[output.place], str(output))
+        self._compared = True
+
+    def _as_student_takes(self, rows):
+        # As Keras' own loop does with arrays of float64.
+        return keras.tree.map_structure(
+            lambda part: tf.cast(part, keras.config.floatx()) if part.dtype.is_floating else part, rows
+        )
+
+    def _follow_student(self, say):
+        """Copies a student that was changed after wrapping, unless the teacher was given other weights itself."""
+        if teachers.fingerprint(self.teacher) != self._synchronized:
+            return
+        changed = teachers.fingerprint(self.student) != self._synchronized
+        self.reset_teacher()
+        if changed and say:
+            print("The student's weights were changed after it was wrapped: the teacher starts from them.", flush=True)
+
+    def reset_teacher(self) -> None:
+        """Makes the teacher equal to the student, for example after a supervised start."""
+        teachers.copy_network(self.student, self.teacher)
+        self._synchronized = teachers.fingerprint(self.student)
+
+    def teacher_distance(self) -> float:
+        """Returns the Euclidean distance between the averaged weights and the student's."""
+        return teachers.distance(teachers.averaged_pairs(self.student, self.teacher))
+
+    def follow(self, consistency_weight: schedules.Schedule, ema_decay: schedules.Schedule) -> None:
+        """Sets the schedules of the optimizer step that training follows; `MeanTeacherCallback` calls it.
+
+        Args:
+            consistency_weight: Weight w of the consistency cost as a function of the optimizer step.
+            ema_decay: Decay α of the teacher's average, likewise.
+        """
+        new = (consistency_weight, ema_decay)
+        old = (self._consistency_weight, self._ema_decay)
+        if any(type(a) is not type(b) or a.get_config() != b.get_config() for a, b in zip(old, new, strict=True)):
+            self._consistency_weight, self._ema_decay = new
+            self.train_function = None  # The schedules are compiled into it.
+
+    # What fit was given ------------------------------------------------------------------------------------------
+
+    def _flat_labels(self, y):
+        if y is None:
+            raise ValueError(
+                "`fit` and `evaluate` need labels `y`: -1 (for numbers NaN) for unlabeled examples. Received: y=None"
+            )
+        template = self._template
+        flat = keras.tree.flatten(y)
+        if isinstance(template, dict):
+            if not isinstance(y, dict):
+                raise ValueError(
+                    f"Argument `y` must be a dict with labels for {sorted(template)}. Received: {type(y).__name__}"
+                )
+            y = {key: y.get(key) for key in template} | {key: y[key] for key in y if key not in template}
+            return spread(y, template, "y")
+        if isinstance(template, (list, tuple)):
+            if len(flat) != len(keras.tree.flatten(template)) or (len(flat) > 1 and not isinstance(y, (list, tuple))):
+                raise ValueError(
+                    f"Argument `y` must be a list of labels for each of {len(template)} outputs. Received: {len(flat)}"
+                )
+            return flat
+        if len(flat) != 1:
+            raise ValueError(f"Argument `y` must be the labels of one output. Received: {len(flat)} arrays")
+        return flat
+
+    def _check_arrays(self, x, y):
+        first_batch.check_finite(x)
+        y = self._flat_labels(y)
+        for output in self.outputs_of_student:
+            labels = y[output.label_place]
+            if isinstance(labels, np.ndarray):
+                tasks.check_arrays(output.task_name, labels, output.shape, output.labels_name)
+        if self.prediction_ensembles and isinstance(x, (tuple, list)) and len(x) > 1:
+            example = x[1]
+            if isinstance(example, np.ndarray) and (example.min() < 0 or example.max() >= self.num_examples):
+                wrong = example[(example < 0) | (example >= self.num_examples)][0]
+                raise ValueError(f"Indices of examples must be from 0 to {self.num_examples - 1}. Received: {wrong}")
+
+    def _set_class_weight(self, class_weight):
+        """Keras' own looks up the weight of class -1, and weighs examples, not pixels."""
+        if class_weight is not None:
+            if len(self.outputs_of_student) > 1 or self.outputs_of_student[0].task_name == "regression":
+                raise ValueError("Argument `class_weight` needs one output of classes. Received: several, or numbers")
+            classes = 2 if self.outputs_of_student[0].task_name == "multilabel" else self.num_outputs()
+            unknown = [key for key in class_weight if not 0 <= int(key) < classes]
+            if unknown:
+                raise ValueError(
+                    f"Argument `class_weight` must name classes from 0 to {classes - 1}. Received: {unknown[0]}"
+                )
+            class_weight = tuple(float(class_weight.get(c, 1.0)) for c in range(classes))
+        if class_weight != self._class_weight:
+            self._class_weight = class_weight
+            self.train_function = None  # They are compiled into it.
+
+    @staticmethod
+    def _wants_shares(callbacks):
+        given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+        return any(getattr(callback, "automatic", False) for callback in given)
+
+    def labeled_shares(self, of_batches: bool = True) -> list[float] | None:
+        """Returns how much of what `fit` was given is labeled, in [0, 1], for each output.
+
+        Of what comes in batches the first ten are counted.
+
+        Args:
+            of_batches: Whether batches are; None is returned for them otherwise.
+
+        Returns:
+            A share for each trained output; None if that can't be seen.
+        """
+        if not self._fitted or (len(self._fitted) > 1 and not of_batches):
+            return None
+        shares = []
+        flat = [self._flat_labels(y) for _, y in self._fitted]
+        for output in self.outputs_of_student:
+            parts = [tf.convert_to_tensor(labels[output.label_place]) for labels in flat]
+            masks = [ops.convert_to_numpy(output.task.mask(part, output.rank)[1]).ravel() for part in parts]
+            shares.append(float(np.mean(np.concatenate(masks))))
+        return shares
+
+    def num_outputs(self) -> int | None:
+        """Returns the size of the last axis of the first output; None if a subclassed student does not tell."""
+        return self.outputs_of_student[0].shape[-1]
+
+    # Making --------------------------------------------------------------------------------------------------------
+
+    def _make_outputs(self, spec):
+        """The trained outputs of the student, and the structure that labels have."""
+        if spec is None:
+            raise ValueError(
+                f"The outputs of the student {self.student.name!r} can't be seen: its `call` fails on a symbolic batch. "
+                "Wrap it as a functional model: `keras.Model(inputs, network(inputs))`."
+            )
+        flat = keras.tree.flatten(spec)
+        if self.two_heads:
+            if len(flat) != 2:
+                raise ValueError(f"Argument `two_heads` needs a student with two outputs. Received: {len(flat)}")
+            spec, self._template = flat[0], 0
+        else:
+            self._template = keras.tree.pack_sequence_as(spec, list(range(len(flat))))
+        if self.logit_distance_weight and not self.two_heads:
+            raise ValueError(
+                "A logit distance needs a student with two heads and two_heads=True. Received: two_heads=False, "
+                f"{len(flat)} output{'s' * (len(flat) > 1)}"
+            )
+        names = names_of(self._template, self.student)
+        arguments = [
+            spread(value, self._template, argument)
+            for value, argument in (
+                (self.task, "task"),
+                (self.consistency, "consistency"),
+                (self.consistency_weights, "consistency_weights"),
+                (self.from_logits, "from_logits"),
+            )
+        ]
+        outputs = []
+        for place, (name, task, consistency, weight, from_logits) in enumerate(zip(names, *arguments, strict=True)):
+            if task is None:
+                continue
+            _check("task", task, tuple(TASKS))
+            if not weight >= 0:
+                raise ValueError(f"Argument `consistency_weights` must not be negative. Received: {weight}")
+            shape = flat[place].shape
+            output = Output(
+                name,
+                place,
+                shape,
+                task,
+                consistency,
+                weight,
+                from_logits,
+                self.reduction,
+                1 if self.two_heads else None,
+            )
+            output.label_place = place
+            if len(shape) < 2:
+                raise ValueError(f"Outputs must be [batch, ..., classes]. Received: {output} of shape {tuple(shape)}")
+            if task == "multiclass" and shape[-1] == 1:
+                raise ValueError(
+                    f'The task "multiclass" needs at least 2 classes; for a yes-or-no output use task="multilabel". '
+                    f"Received: {output} with 1 column"
+                )
+            for p in {place, output.consistency_place}:
+                activation = student_checks.final_activation(self.student, p)
+                student_checks.check_probabilities(task, from_logits, activation, str(output))
+            outputs.append(output)
+        if not outputs:
+            raise ValueError("Argument `task` must name a task for at least one output. Received: None for all")
+        return outputs
+
+    def _check_options(self):
+        if self.separate_passes is not None and self.separate_passes < 1:
+            raise ValueError(
+                f"Argument `separate_passes` must be positive. Received: separate_passes={self.separate_passes}"
+            )
+        if self.logit_distance_weight < 0:
+            raise ValueError(
+                "Argument `logit_distance_weight` must not be negative. "
+                f"Received: logit_distance_weight={self.logit_distance_weight}"
+            )
+        if self.two_views and (self.augmentation is not None or self.shared_augmentation is not None):
+            raise ValueError("Arguments `two_views` and `augmentation` exclude each other. Received: both")
+        if self.top5:
+            for output in self.outputs_of_student:
+                if output.task_name != "multiclass" or (output.shape[-1] or 6) < 6:
+                    raise ValueError(
+                        f"`top5` needs at least 6 classes. Received: {output} with task={output.task_name!r} and "
+                        f"{output.shape[-1]} columns"
+                    )
+        if (
+            self.method == "temporal_ensembling"
+            and self.shared_augmentation is not None
+            and any(o.rank > 2 for o in self.outputs_of_student)
+        ):
+            raise ValueError(
+                "Temporal ensembling remembers a prediction of each pixel where the pixel was, so it can't be used with "
+                "`shared_augmentation`. Received: both"
+            )
+
+    def _make_ensembles(self):
+        if self.method != "temporal_ensembling":
+            return []
+        if self.num_examples is None:
+            raise ValueError("Temporal ensembling needs the argument `num_examples`. Received: num_examples=None")
+        for output in self.outputs_of_student:
+            if None in output.shape[1:]:
+                raise ValueError(
+                    f"Temporal ensembling needs outputs of a known size. Received: {output} of shape {output.shape}"
+                )
+        shapes = [output.shape[1:] for output in self.outputs_of_student]
+        return [PredictionEnsemble(self.num_examples, shape, self.ensembling_momentum) for shape in shapes]
+
+    def _make_augmentations(self):
+        inputs = [tuple(tensor.shape) for tensor in tf.nest.flatten(getattr(self.student, "inputs", None) or [])]
+        one = both = None
+        if self.augmentation is not None:
+            one = Augmentation(self.augmentation, self.seed, inputs)
+            self._check_moves(one, inputs)
+        if self.shared_augmentation is not None:
+            by_place = {o.label_place: o.rank == 4 and o.task_name == "multiclass" for o in self.outputs_of_student}
+            maps = [by_place.get(place, False) for place in keras.tree.flatten(self._template)]
+            for output in self.outputs_of_student:
+                if (
+                    isinstance(self.shared_augmentation, keras.Layer)
+                    and output.rank > 2
+                    and not by_place[output.label_place]
+                ):
+                    raise ValueError(
+                        f"A layer as `shared_augmentation` moves integer maps of classes. Received: {output} with "
+                        f"task={output.task_name!r} and shape {output.shape}; give a function of (x, y)"
+                    )
+            both = SharedAugmentation(self.shared_augmentation, self.seed, maps)
+        return one, both
+
+    def _check_moves(self, augmentation, inputs):
+        for output in self.outputs_of_student:
+            dense = len(inputs) == 1 and output.rank > 2 and len(inputs[0]) == output.rank
+            if not dense:
+                continue
+            shape = tuple(size or 8 for size in inputs[0][1:])
+            try:
+                moves = moves_pictures(augmentation, shape)
+            except (ValueError, TypeError, tf.errors.OpError):
+                continue  # It needs other examples than random ones.
+            if moves:
+                raise ValueError(
+                    "Argument `augmentation` must not move pictures where outputs are per pixel: the student's and the "
+                    "teacher's views, and the labels, would lie apart. Use `shared_augmentation` for what moves them "
+                    f"alike. Received: augmentation={self.augmentation}"
+                )
+
+    # Saving ----------------------------------------------------------------------------------------------------------
+
+    _OBJECTS = ("student", "teacher", "consistency", "augmentation", "shared_augmentation", "logit_distance")
+    _VALUES = (
+        "task", "method", "consistency_on_labeled", "consistency_weights", "reduction", "separate_passes", "two_views",
+        "two_heads", "top5", "logit_distance_weight", "teacher_statistics", "teacher_weights", "from_logits", "seed",
+        "num_examples", "ensembling_momentum", "name",
+    )  # fmt: skip
 
     def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "student": serialize(self.student),
-            "teacher": serialize(self.teacher),
-            "task": self.task,
-            "method": self.method,
-            "consistency": serialize(self.consistency),
-            "consistency_on_labeled": self.consistency_on_labeled,
-            "averaged_over": self.averaged_over,
-            "separate_passes": self.separate_passes,
-            "augmentation": serialize(self.augmentation),
-            "two_views": self.two_views,
-            "top5": self.top5,
-            "logit_distance_weight": self.logit_distance_weight,
-            "logit_distance": serialize(self.logit_distance),
-            "teacher_statistics": self.teacher_statistics,
-            "from_logits": self.from_logits,
-            "seed": self.seed,
-            "num_examples": self.num_examples,
-            "ensembling_momentum": self.ensembling_momentum,
-            "name": self.name,
-        }
+        objects = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self._OBJECTS}
+        return objects | {name: getattr(self, name) for name in self._VALUES}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        nested = ("student", "teacher", "consistency", "augmentation", "logit_distance")
         deserialize = keras.saving.deserialize_keras_object
-        parts = {name: deserialize(config[name], custom_objects=custom_objects) for name in nested}
+        parts = {name: deserialize(config[name], custom_objects=custom_objects) for name in cls._OBJECTS}
         return cls(**{**config, **parts})
+
+
+class _Costs:
+    """The costs of a batch, weighted, per output; and the rows of this replica and of all."""
+
+    def __init__(self, of_labels, consistency, distance, penalties, rows, rows_of_all):
+        self.of_labels, self.consistency, self.distance = of_labels, consistency, distance
+        self.penalties = penalties  # Reported with the cost of labels.
+        self.rows, self.rows_of_all = rows, rows_of_all
+
+    def by_name(self):
+        names = ("classification_cost", "consistency_cost", "logit_distance_cost")
+        parts = ([*self.of_labels, *self.penalties], self.consistency, self.distance)
+        return dict(zip(names, parts, strict=True))
+
+    def totals(self):
+        return [tf.add_n(parts) for parts in self.by_name().values() if parts]
+
+
+def _times(weight, value):
+    return value if weight == 1.0 else weight * value

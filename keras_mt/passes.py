@@ -3,12 +3,16 @@
 import keras
 import tensorflow as tf
 
-from keras_mt import teacher as twin
+from keras_mt import tasks
+from keras_mt.outputs import keras_mask
+from keras_mt.teacher import restore_statistics, snapshot_statistics
 from keras_mt.views import noise_variables, set_noise
+
+_STUDENT, _TARGET, _UNLABELED = 0, 1, 2  # Passes of a step with noise of their own; those of views follow.
 
 
 class JointPasses:
-    """The paper's: both networks see the whole batch, labeled and unlabeled rows together.
+    """Those of Tarvainen & Valpola (2017): both networks see the whole batch, labeled and unlabeled rows together.
 
     Args:
         seed: Seed of all noise.
@@ -17,38 +21,58 @@ class JointPasses:
     def __init__(self, seed: int):
         self.seed = seed
 
-    def student(self, network: keras.Model, x, step) -> tuple:
-        """Returns the logits of both heads `[batch, classes]`; the network is in training mode.
+    def student(self, network: keras.Model, x, step) -> tuple[list, list]:
+        """Returns the outputs `[batch, ...]` of the student in training mode, and what its layers add to the loss.
 
         Args:
             network: The student.
             x: What it takes, `[batch, ...]`.
             step: Number of batches trained on so far; noise is a function of it.
+
+        Returns:
+            The flattened outputs, and a list with the network's losses after each pass.
         """
-        return self._noisy(network, x, step, draw=0)
+        outputs = self._noisy(network, x, step, _STUDENT)
+        return outputs, [list(network.losses)]
 
-    def target(self, network: keras.Model, x, step) -> tf.Tensor:
-        """Returns the target's logits `[batch, classes]`, under noise of its own."""
-        return self._noisy(network, x, step, draw=1)[0]
+    def target(self, network: keras.Model, x, step, keep_statistics: bool = True) -> list:
+        """Returns the flattened outputs of the target's network, under noise of its own.
 
-    def taking_part(self, labeled: tf.Tensor, on_labeled: bool):
-        """Returns the weights `[batch]` of the consistency cost; None for all alike."""
+        Args:
+            network: The teacher, or the student (Π model).
+            x: What it takes.
+            step: As above.
+            keep_statistics: Whether this pass moves the network's running statistics.
+        """
+        if keep_statistics:
+            return self._noisy(network, x, step, _TARGET)
+        return self._without_moving(network, x, step, _TARGET)
+
+    def mask(self, labeled: tf.Tensor, on_labeled: bool):
+        """Returns the weights of the consistency cost, of the shape of `labeled` or `[batch]`; None for all alike."""
         return None if on_labeled else 1.0 - labeled
 
     def _noisy(self, network, x, step, draw):
         set_noise(noise_variables(network), self.seed, step, draw)
-        return twin.heads(network(x, training=True))
+        return keras.tree.flatten(network(x, training=True))
+
+    def _without_moving(self, network, x, step, draw):
+        before = snapshot_statistics(network)
+        outputs = self._noisy(network, x, step, draw)
+        restore_statistics(network, before)
+        return outputs
 
 
 class SeparatePasses(JointPasses):
-    """The later protocol's (TorchSSL): labeled and unlabeled rows pass apart, each under its own batch's statistics.
+    """The later protocol's (TorchSSL): labeled and unlabeled rows are forwarded separately, each under its own
+    batch's statistics.
 
     Only the student's pass over labeled rows moves running statistics. There is no target for labeled rows.
 
     Args:
         seed: Seed of all noise.
         num_labeled: The first so many rows of each batch are the labeled ones; with several replicas, the first of each
-            replica's share.
+            replica's rows.
     """
 
     def __init__(self, seed: int, num_labeled: int):
@@ -57,15 +81,18 @@ class SeparatePasses(JointPasses):
 
     def student(self, network, x, step):
         labeled, unlabeled = self._parts(x)
-        shown = self._noisy(network, labeled, step, draw=0)
-        hidden = self._without_moving(network, unlabeled, step, draw=2)
-        return tuple(tf.concat(parts, axis=0) for parts in zip(shown, hidden, strict=True))
+        first = self._noisy(network, labeled, step, _STUDENT)
+        losses = [list(network.losses)]
+        second = self._without_moving(network, unlabeled, step, _UNLABELED)
+        losses.append(list(network.losses))
+        return [_joined(parts) for parts in zip(first, second, strict=True)], losses
 
-    def target(self, network, x, step):
-        target = self._without_moving(network, self._parts(x)[1], step, draw=1)[0]
-        return tf.pad(target, [[self._labeled_here(), 0]] + [[0, 0]] * (len(target.shape) - 1))
+    def target(self, network, x, step, keep_statistics=True):
+        outputs = self._without_moving(network, self._parts(x)[1], step, _TARGET)
+        k = self._labeled_here()
+        return [tf.pad(o, [[k, 0]] + [[0, 0]] * (len(o.shape) - 1)) for o in outputs]
 
-    def taking_part(self, labeled, on_labeled):
+    def mask(self, labeled, on_labeled):
         return tf.cast(tf.range(tf.shape(labeled)[0]) >= self._labeled_here(), "float32")
 
     def _labeled_here(self):
@@ -73,11 +100,18 @@ class SeparatePasses(JointPasses):
         return self.num_labeled // tf.distribute.get_strategy().num_replicas_in_sync
 
     def _parts(self, x):
-        k = self._labeled_here()
-        return tf.nest.map_structure(lambda rows: rows[:k], x), tf.nest.map_structure(lambda rows: rows[k:], x)
+        k, rows = self._labeled_here(), tf.shape(tf.nest.flatten(x)[0])[0]
+        tasks.require(
+            rows > k,
+            f"Argument `separate_passes`={self.num_labeled} must be below the number of examples of each batch. "
+            "Received: a batch (of one replica) of ",
+            rows,
+        )
+        return tf.nest.map_structure(lambda r: r[:k], x), tf.nest.map_structure(lambda r: r[k:], x)
 
-    def _without_moving(self, network, x, step, draw):
-        before = twin.remember_statistics(network)
-        heads = self._noisy(network, x, step, draw)
-        twin.restore_statistics(network, before)
-        return heads
+
+def _joined(parts):
+    outputs, masks = tf.concat(parts, axis=0), [keras_mask(part) for part in parts]
+    if all(mask is not None for mask in masks):
+        outputs._keras_mask = tf.concat(masks, axis=0)
+    return outputs

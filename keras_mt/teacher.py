@@ -1,55 +1,25 @@
-"""The teacher: a twin of the student that no optimizer touches, and the averages that move it."""
+"""The teacher: a network like the student that no optimizer touches, and the averages that move it."""
+
+import contextlib
+import tempfile
+import zlib
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from keras_mt.views import noise_variables, set_noise
+
 TEACHER_STATISTICS = ("own", "ema", "copy")
+TEACHER_WEIGHTS = ("student", "own")
+_SECOND_NETWORK = "Build a second network and pass it as `teacher=`."
+_TOLERANCE = {"float16": 1e-2, "bfloat16": 5e-2}
 
 
-def heads(outputs):
-    """Returns `(classification head, consistency head)` of a network with one head or two."""
-    outputs = tf.nest.flatten(outputs)
-    return outputs[0], outputs[-1]
+# The same network --------------------------------------------------------------------------------------------------
 
 
-def check_student(student: keras.Model, from_logits: bool, two_heads: bool) -> None:
-    """Raises a `ValueError` if the student can't be trained as it was asked for."""
-    if not student.built:
-        raise ValueError(
-            f"The student {student.name!r} must be built before it is wrapped. Give it an `Input`, or call it once "
-            "on a batch."
-        )
-    last = student.layers[-1] if student.layers else student
-    softmax = getattr(last, "activation", None) is keras.activations.softmax or isinstance(last, keras.layers.Softmax)
-    if from_logits and softmax:
-        raise ValueError(
-            f"The student {student.name!r} ends in a softmax, so `from_logits` must be False. "
-            f"Received: from_logits={from_logits}"
-        )
-    outputs = len(tf.nest.flatten(getattr(student, "outputs", None) or [None]))
-    if two_heads and outputs == 1:
-        raise ValueError(
-            f"A logit distance needs a student with two heads. Received: {student.name!r}, which has one output"
-        )
-
-
-def shape_of_outputs(student: keras.Model) -> tuple[int | None, ...]:
-    """Returns the shape of a student's outputs; of a subclassed one, what its inputs' shape leads to."""
-    outputs = getattr(student, "outputs", None)
-    if outputs:
-        return tuple(heads(outputs)[0].shape)
-    try:
-        return tuple(heads(student.compute_output_spec(_spec_of_inputs(student)))[0].shape)
-    except Exception:  # Whatever the network's own code raises on a symbolic input.
-        return (None, None)
-
-
-def _spec_of_inputs(student):
-    shape = student.get_build_config()["input_shape"]
-    return keras.KerasTensor((None, *shape[1:]), "float32")
-
-
-def make_twin(student: keras.Model) -> keras.Model:
+def make_teacher(student: keras.Model) -> keras.Model:
     """Returns a network like a built student; its weights are still its own.
 
     Raises:
@@ -61,13 +31,11 @@ def make_twin(student: keras.Model) -> keras.Model:
         if not teacher.built:
             teacher.build_from_config(student.get_build_config())
     except Exception as error:
-        raise ValueError(
-            f"The student {student.name!r} can't be cloned ({error}). Build a second network and pass it as `teacher=`."
-        ) from error
+        raise ValueError(f"The student {student.name!r} can't be cloned ({error}). {_SECOND_NETWORK}") from error
     return teacher
 
 
-def check_twins(student: keras.Model, teacher: keras.Model) -> None:
+def check_same_weights(student: keras.Model, teacher: keras.Model) -> None:
     """Raises a `ValueError` unless each weight of the student has its counterpart in the teacher."""
     student_shapes, teacher_shapes = ([tuple(w.shape) for w in network.weights] for network in (student, teacher))
     if student_shapes != teacher_shapes:
@@ -79,10 +47,154 @@ def check_twins(student: keras.Model, teacher: keras.Model) -> None:
         raise ValueError("Arguments `student` and `teacher` must not share weights. Received: two that do")
 
 
-def copy_weights(student: keras.Model, teacher: keras.Model) -> None:
-    """Gives the teacher the student's weights and statistics."""
+def layers_of(network: keras.Model) -> list[keras.Layer]:
+    """Returns all layers of a network, each before those inside of it."""
+    return network._flatten_layers(include_self=False)  # Private: no public list goes into layers; Keras is pinned.
+
+
+def copy_network(student: keras.Model, teacher: keras.Model) -> None:
+    """Gives the teacher all that makes the student answer as it does.
+
+    Weights, statistics, and what layers keep outside of weights and Keras' own saving restores: tensors that an adapted
+    `Normalization` computes with, tables of lookup layers (keras issue 20147).
+    """
     for student_weight, teacher_weight in zip(student.weights, teacher.weights, strict=True):
         teacher_weight.assign(student_weight)
+    follow_trainable(student, teacher)
+    for theirs, ours in _pairs_of_layers(student, teacher):
+        if type(theirs).load_own_variables is not keras.Layer.load_own_variables:
+            store = {}
+            theirs.save_own_variables(store)
+            ours.load_own_variables(store)
+        if hasattr(type(theirs), "load_assets") and type(theirs).load_assets is not getattr(
+            keras.Layer, "load_assets", None
+        ):
+            with tempfile.TemporaryDirectory() as folder:
+                theirs.save_assets(folder)
+                ours.load_assets(folder)
+
+
+def follow_trainable(student: keras.Model, teacher: keras.Model) -> None:
+    """Gives the teacher's layers the `trainable` flags of the student's: what is frozen moves in neither network."""
+    for theirs, ours in _pairs_of_layers(student, teacher):
+        if ours.trainable != theirs.trainable:
+            ours.trainable = theirs.trainable
+
+
+def _pairs_of_layers(student, teacher):
+    """Pairs of the layers of both networks, where they are built alike; a `teacher=` may have others."""
+    theirs, ours = layers_of(student), layers_of(teacher)
+    if [type(layer) for layer in theirs] == [type(layer) for layer in ours]:
+        return list(zip(theirs, ours, strict=True))
+    return []
+
+
+def fingerprint(network: keras.Model) -> int:
+    """Returns a checksum of a network's weights, which tells whether somebody has changed them."""
+    content = 0
+    for weight in network.weights:
+        content = zlib.crc32(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).view("uint8"), content)
+    return content
+
+
+def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> None:
+    """Checks that a teacher with the student's weights answers as the student does, in inference mode.
+
+    It catches each kind of clone that is no clone: layers whose state is in no config, a `teacher=` of other layers or
+    in another order of weights.
+
+    Args:
+        student: The student.
+        teacher: The teacher; what it holds is put back afterwards.
+        x: A few examples as the networks take them.
+
+    Raises:
+        ValueError: Naming the first layer whose outputs differ.
+    """
+    first, again = _answers(student, x), _answers(student, x)
+    if any(not _alike(a, b) for a, b in zip(first[0], again[0], strict=True)):
+        return  # The student draws at random in inference mode too: nothing can be compared.
+    with _with_weights_of(student, teacher):
+        second = _answers(teacher, x)
+    if len(first[0]) == len(second[0]) and all(_alike(a, b) for a, b in zip(first[0], second[0], strict=True)):
+        return
+    name = _first_difference(first[1], second[1])
+    raise ValueError(
+        f"The teacher answers otherwise than the student although it has the student's weights: first in the layer "
+        f"{name!r}, which computes with something that Keras does not copy. {_SECOND_NETWORK}"
+    )
+
+
+@contextlib.contextmanager
+def _with_weights_of(student, teacher):
+    kept = [tf.identity(weight.value) for weight in teacher.weights]
+    differing = fingerprint(student) != fingerprint(teacher)
+    if differing:
+        for theirs, ours in zip(student.weights, teacher.weights, strict=True):
+            ours.assign(theirs)
+    try:
+        yield
+    finally:
+        if differing:
+            for weight, value in zip(teacher.weights, kept, strict=True):
+                weight.assign(value)
+
+
+def _answers(network, x):
+    """The outputs of a network, and those of each of its innermost layers by name, in the order of computation."""
+    recorded, calls = [], []
+    for layer in layers_of(network):
+        if not layer._layers:
+            calls.append((layer, layer.call))
+    set_noise(noise_variables(network), 0, tf.constant(0, "int64"), 0)
+    try:
+        for layer, call in calls:
+            object.__setattr__(layer, "call", _recording(layer, call, recorded))
+        outputs = keras.tree.flatten(network(x, training=False))
+    finally:
+        for layer, _ in calls:
+            object.__delattr__(layer, "call")
+    return outputs, recorded
+
+
+def _recording(layer, call, recorded):
+    def record(*args, **kwargs):
+        outputs = call(*args, **kwargs)
+        recorded.append((layer.name, keras.tree.flatten(outputs)))
+        return outputs
+
+    return record
+
+
+def _first_difference(first, second):
+    for (name, ours), (_, theirs) in zip(first, second, strict=False):
+        if len(ours) != len(theirs) or not all(_alike(a, b) for a, b in zip(ours, theirs, strict=True)):
+            return name
+    return first[-1][0] if first else "output"
+
+
+def _alike(first, second):
+    if first is second:
+        return True
+    first, second = (
+        keras.ops.convert_to_numpy(values) if hasattr(values, "dtype") else values for values in (first, second)
+    )
+    if not hasattr(first, "shape") or first.dtype.kind not in "fV" and str(first.dtype) != "bfloat16":
+        return bool(np.array_equal(first, second))
+    tolerance = _TOLERANCE.get(str(first.dtype), 1e-4)
+    first, second = first.astype("float64"), second.astype("float64")
+    return first.shape == second.shape and bool(
+        np.allclose(
+            first,
+            second,
+            rtol=tolerance,
+            atol=tolerance * max(1.0, float(np.nanmax(np.abs(first), initial=0.0))),
+            equal_nan=True,
+        )
+    )
+
+
+# Averages ----------------------------------------------------------------------------------------------------------
 
 
 def averaged_pairs(student: keras.Model, teacher: keras.Model):
@@ -90,16 +202,41 @@ def averaged_pairs(student: keras.Model, teacher: keras.Model):
     return [(s, t) for s, t in zip(student.weights, teacher.weights, strict=True) if s.trainable]
 
 
-def move_average(pairs, decay) -> None:
-    """`θ' ← α θ' + (1 - α) θ` for each pair `(θ, θ')`, in the form that leaves equal weights as they are."""
+def needs_exact_average(weight: keras.Variable) -> bool:
+    """Whether `1 - α` of a difference can vanish in the dtype of a weight."""
+    return weight.dtype in ("float16", "bfloat16")
+
+
+def update_ema(pairs, exact, decay) -> None:
+    """`θ' ← α θ' + (1 - α) θ` for each pair `(θ, θ')`, in the form that leaves equal weights as they are.
+
+    Args:
+        pairs: What `averaged_pairs` returned.
+        exact: By the id of a teacher's weight of low precision, the float32 variable that holds its average.
+        decay: α, a scalar.
+    """
     for student_weight, teacher_weight in pairs:
-        difference = student_weight.value - teacher_weight.value
-        teacher_weight.assign_add(tf.cast(1.0 - decay, difference.dtype) * difference)
+        average = exact.get(id(teacher_weight))
+        if average is None:
+            difference = student_weight.value - teacher_weight.value
+            teacher_weight.assign_add(
+                tf.cast(1.0 - tf.cast(decay, _widest(difference.dtype)), difference.dtype) * difference
+            )
+            continue
+        # Where the weight is not the average rounded, somebody has given it another value.
+        untouched = tf.equal(tf.cast(average.value, teacher_weight.dtype), teacher_weight.value)
+        value = tf.where(untouched, average.value, tf.cast(teacher_weight.value, "float32"))
+        average.assign(value + (1.0 - decay) * (tf.cast(student_weight.value, "float32") - value))
+        teacher_weight.assign(tf.cast(average.value, teacher_weight.dtype))
+
+
+def _widest(dtype):
+    return "float64" if dtype == tf.float64 else "float32"
 
 
 def _statistics(network):
     """Running means and variances: what no optimizer trains, except in frozen layers, where nothing moves."""
-    frozen = {id(w) for layer in _layers_of(network) if not layer.trainable for w in layer.weights}
+    frozen = {id(w) for layer in layers_of(network) if not layer.trainable for w in layer.weights}
     return [
         w
         for w in network.weights
@@ -107,24 +244,18 @@ def _statistics(network):
     ]
 
 
-def _layers_of(network):
-    for layer in getattr(network, "layers", ()):
-        yield layer
-        yield from _layers_of(layer)
-
-
-def remember_statistics(network: keras.Model) -> list[tf.Tensor]:
+def snapshot_statistics(network: keras.Model) -> list[tf.Tensor]:
     """Returns a network's statistics as they are before its pass moves them."""
     return [tf.identity(w.value) for w in _statistics(network)]
 
 
 def restore_statistics(network: keras.Model, before: list[tf.Tensor]) -> None:
-    """Gives a network back the statistics that `remember_statistics` returned."""
+    """Gives a network back the statistics that `snapshot_statistics` returned."""
     for weight, old in zip(_statistics(network), before, strict=True):
         weight.assign(old)
 
 
-def move_statistics(rule: str, student: keras.Model, teacher: keras.Model, before, decay) -> None:
+def update_statistics(rule: str, student: keras.Model, teacher: keras.Model, before, decay) -> None:
     """Applies a rule of `TEACHER_STATISTICS` after a step; `"own"` leaves what the teacher's pass kept."""
     if rule == "own":
         return
@@ -135,7 +266,7 @@ def move_statistics(rule: str, student: keras.Model, teacher: keras.Model, befor
         teacher_weight.assign(new)
 
 
-def align_statistics(networks) -> None:
+def synchronize_statistics(networks) -> None:
     """Gives the statistics of networks the mean over all replicas, where their layers keep their own.
 
     Assignments inside a replica stay there, so that replicas would drift apart, and saving and export see the first
@@ -159,5 +290,4 @@ def distance(pairs) -> float:
 
 def computes_in_float16(network: keras.Model) -> bool:
     """Whether a layer of the network computes in float16, whose small gradients need loss scaling."""
-    layers = [network, *getattr(network, "layers", [])]
-    return any(layer.compute_dtype == "float16" for layer in layers)
+    return any(layer.compute_dtype == "float16" for layer in [network, *layers_of(network)])

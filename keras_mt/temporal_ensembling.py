@@ -4,32 +4,34 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_mt.outputs import as_rank
+
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class PredictionEnsemble(keras.layers.Layer):
-    """An average of each example's past predictions: `Z ← αZ + (1 - α)z` at each visit.
+    """An average of each example's past predictions: `Z ← αZ + (1 - α)z` once an epoch.
 
-    Takes `num_examples × (num_classes + 1)` numbers of 4 bytes.
+    Takes `num_examples × (size of shape + 1)` numbers of 4 bytes.
 
     Args:
         num_examples: Number of training examples, N.
-        num_classes: Number of classes, C.
+        shape: Shape of the predictions for one example, `(classes,)` or more.
         momentum: α in [0, 1).
 
     Reference: https://arxiv.org/abs/1610.02242
     """
 
-    def __init__(self, num_examples: int, num_classes: int, momentum: float = 0.6, **kwargs):
+    def __init__(self, num_examples: int, shape: tuple[int, ...], momentum: float = 0.6, **kwargs):
         super().__init__(trainable=False, autocast=False, **kwargs)
         if num_examples < 1:
             raise ValueError(f"Argument `num_examples` must be positive. Received: num_examples={num_examples}")
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"Argument `momentum` must be in the range [0, 1). Received: momentum={momentum}")
         self.num_examples = num_examples
-        self.num_classes = num_classes
+        self.shape = tuple(shape)
         self.momentum = momentum
         constant = {"trainable": False, "initializer": "zeros", "autocast": False}
-        self.averages = self.add_weight((num_examples, num_classes), name="averages", dtype="float32", **constant)
+        self.averages = self.add_weight((num_examples, *self.shape), name="averages", dtype="float32", **constant)
         self.visits = self.add_weight((num_examples,), name="visits", dtype="int32", **constant)
         self.built = True
 
@@ -40,22 +42,22 @@ class PredictionEnsemble(keras.layers.Layer):
             example: Indices `[batch]`.
 
         Returns:
-            Probabilities `[batch, classes]`, bias-corrected: `Z / (1 - α^visits)`; and a float32 mask `[batch]` that
-            is 1 for those that were visited before.
+            Probabilities `[batch, ...]`, bias-corrected: `Z / (1 - α^visits)`; and a float32 mask `[batch]` that is 1
+            for those that were visited before.
         """
         visits = tf.gather(self.visits.value, example)
         known = visits > 0
         correction = 1.0 - tf.pow(self.momentum, tf.cast(visits, "float32"))
         averages = tf.gather(self.averages.value, example)
-        return averages / tf.where(known, correction, 1.0)[:, None], tf.cast(known, "float32")
+        return averages / as_rank(tf.where(known, correction, 1.0), averages), tf.cast(known, "float32")
 
     def update(self, example, predictions, counted) -> None:
         """Lets examples remember one more prediction.
 
         Args:
             example: Indices `[batch]`, each at most twice: where one pass ends and the next begins.
-            predictions: Probabilities `[batch, classes]`.
-            counted: Booleans `[batch]`: whether the visit counts. Visits in a stream of labeled examples beside one of
+            predictions: Probabilities `[batch, ...]`.
+            counted: Booleans `[batch]`: whether it counts. Examples in a stream of labeled examples beside one of
                 all examples do not: an epoch updates each example once.
         """
         example, predictions, counted = (_of_all_replicas(values) for values in (example, predictions, counted))
@@ -67,12 +69,12 @@ class PredictionEnsemble(keras.layers.Layer):
 
     def _remember(self, example, predictions, visit):
         difference = predictions - tf.gather(self.averages.value, example)
-        moved = tf.where(visit[:, None], (1.0 - self.momentum) * difference, 0.0)
+        moved = tf.where(as_rank(visit, difference), (1.0 - self.momentum) * difference, 0.0)
         self.averages.value.scatter_add(tf.IndexedSlices(moved, example))
         self.visits.value.scatter_add(tf.IndexedSlices(tf.cast(visit, "int32"), example))
 
     def get_config(self):
-        own = {"num_examples": self.num_examples, "num_classes": self.num_classes, "momentum": self.momentum}
+        own = {"num_examples": self.num_examples, "shape": self.shape, "momentum": self.momentum}
         return {**super().get_config(), **own}
 
 
@@ -87,7 +89,7 @@ def _of_all_replicas(values):
     return replica.all_gather(tf.identity(values), axis=0)
 
 
-def split_visit(x, inputs, training: bool) -> tuple:
+def split_index(x, inputs, training: bool) -> tuple:
     """Splits what `fit` was given into what the network takes and whose predictions they are.
 
     Args:

@@ -19,7 +19,7 @@ from support.programs import ROOT, TINY, free_ports, run_program, same_weights, 
 from keras_mt.data import Sampling, training_batches, training_indices
 from keras_mt.data.batches import evaluation_rows
 
-LATER = {"separate_passes": 4, "averaged_over": "participants", "teacher_statistics": "copy"}
+LATER = {"separate_passes": 4, "reduction": "labeled", "teacher_statistics": "copy"}
 ENSEMBLING = {"method": "temporal_ensembling"}
 
 

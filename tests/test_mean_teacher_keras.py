@@ -61,7 +61,7 @@ def test_both_errors_are_measured_on_labeled_examples_only(batch):
 def test_saving_and_loading_keeps_networks_optimizer_and_settings(batch, tmp_path):
     images, labels = batch
     model = keras_mt.MeanTeacher(
-        small_convnet(num_heads=2), consistency=0.3, consistency_on_labeled=False, logit_distance_weight=0.1, seed=5
+        small_convnet(num_heads=2), consistency=0.3, consistency_on_labeled=False, two_heads=True, logit_distance_weight=0.1, seed=5
     )
     model.compile(keras_mt.optimizers.ScheduledAdam(0.01), metrics=["accuracy"])
     model.fit(images, labels, verbose=0, callbacks=[callback()])
@@ -158,7 +158,7 @@ def test_training_begins_with_a_line_that_says_what_is_in_force(batch, capsys):
     model.fit(images, labels, verbose=0, callbacks=[settings])
     line = capsys.readouterr().out
     for part in ("mean_teacher", "weight 7.5", "over 40 steps", "mse", "unlabeled", "0.99 for 40 steps, then 0.999",
-                 "warmed up", "sum_over_batch_size", "the teacher answers"):  # fmt: skip
+                 "warmed up", "divided by the batch", "the teacher predicts"):  # fmt: skip
         assert part in line
 
 

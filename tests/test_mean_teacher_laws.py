@@ -227,7 +227,7 @@ def test_two_heads_are_each_trained_by_their_own_cost(batch):
 
 def test_the_logit_distance_pulls_the_heads_together(batch):
     images, labels = batch
-    model = compiled(quiet_convnet(num_heads=2), keras.optimizers.SGD(0.005), logit_distance_weight=1.0)
+    model = compiled(quiet_convnet(num_heads=2), keras.optimizers.SGD(0.005), two_heads=True, logit_distance_weight=1.0)
     logs = [train(model, images, np.full_like(labels, -1), weight=1e-6)["logit_distance_cost"] for _ in range(80)]
     assert logs[-1] < 0.5 * logs[0]
 

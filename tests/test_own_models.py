@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_mt
-from keras_mt.automatic_weight import automatic_weight
+from keras_mt.callback import automatic_weights
 from keras_mt.data import two_stream
 
 CALLBACK = {"consistency_weight": 5.0, "rampup_steps": 2, "ema_decay": 0.9, "verbose": False}
@@ -226,7 +226,7 @@ def test_a_weight_is_found_from_classes_cost_and_labeled_share(points):
     ("labeled", "paper"), [(0.01, 1.0), (0.08, 8.0), (0.5, 50.0), (1.0, 100.0)], ids=["svhn", "cifar10", "quick", "all"]
 )
 def test_the_automatic_weight_is_the_papers_for_ten_classes(labeled, paper):
-    assert automatic_weight(keras_mt.MeanTeacher(dense(10)), labeled) == pytest.approx(paper)
+    assert automatic_weights(keras_mt.MeanTeacher(dense(10)), [labeled]) == [pytest.approx(paper)]
 
 
 def test_a_weight_that_is_far_off_is_warned_of(points):
@@ -235,14 +235,18 @@ def test_a_weight_that_is_far_off_is_warned_of(points):
         wrapped(dense()).fit(x, y, callbacks=[keras_mt.MeanTeacherCallback(1000.0, verbose=False)], verbose=0)
 
 
-def test_auto_needs_something_to_count(points):
+def test_auto_counts_the_batches_of_a_generator_and_trains_on_all_of_them(points):
     x, y = points
 
     def batches():
-        yield x, y
+        for first in range(0, 40, 4):
+            yield x[first : first + 4], y[first : first + 4]
 
-    with pytest.raises(ValueError, match='consistency_weight="auto"'):
-        wrapped(dense()).fit(batches(), callbacks=[keras_mt.MeanTeacherCallback("auto", verbose=False)], verbose=0)
+    callback = keras_mt.MeanTeacherCallback("auto", verbose=False)
+    model = wrapped(dense())
+    model.fit(batches(), callbacks=[callback], verbose=0)
+    assert callback.maximum == pytest.approx(model.num_outputs() ** 2 * np.mean(y[:40] >= 0))
+    assert int(model.optimizer.iterations) == 10
 
 
 def test_a_supervised_start_keeps_the_weight_at_zero_and_ramps_up_from_there(points):

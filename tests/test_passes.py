@@ -37,7 +37,7 @@ def rows():
 
 def trained(rows, weight=1.0, loss=None, steps=1, **arguments):
     keras.utils.set_random_seed(1)
-    arguments = {"separate_passes": 4, "averaged_over": "participants", "teacher_statistics": "copy", **arguments}
+    arguments = {"separate_passes": 4, "reduction": "labeled", "teacher_statistics": "copy", **arguments}
     model = keras_mt.MeanTeacher(network(), **arguments)
     model.compile(keras.optimizers.SGD(0.1), loss=loss)
     callback = keras_mt.MeanTeacherCallback(weight, ema_decay=0.5, verbose=False)
@@ -97,7 +97,7 @@ def test_without_noise_and_statistics_separate_passes_are_joint_ones(rows):
     results = []
     for separate in (None, 4):
         model = keras_mt.MeanTeacher(
-            plain(), separate_passes=separate, averaged_over="participants", consistency_on_labeled=False
+            plain(), separate_passes=separate, reduction="labeled", consistency_on_labeled=False
         )
         model.compile(keras.optimizers.SGD(0.1))
         callback = keras_mt.MeanTeacherCallback(1.0, ema_decay=0.5, verbose=False)
@@ -125,11 +125,10 @@ def test_the_settings_survive_saving(rows, tmp_path):
     model, _, _ = trained(rows)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    assert (again.separate_passes, again.averaged_over, again.two_views) == (4, "participants", False)
-    assert again.consistency.reduction == model.consistency.reduction == "mean_with_sample_weight"
+    assert (again.separate_passes, again.reduction, again.two_views) == (4, "labeled", False)
 
 
-@pytest.mark.parametrize("arguments", [{"separate_passes": 0}, {"averaged_over": "all"}])
+@pytest.mark.parametrize("arguments", [{"separate_passes": 0}, {"reduction": "all"}])
 def test_bad_arguments_are_named(arguments):
     with pytest.raises(ValueError, match=f"Received: {next(iter(arguments))}="):
         keras_mt.MeanTeacher(network(), **arguments)

@@ -102,7 +102,7 @@ def test_training_batches_refuse(argument, value):
         (lambda: keras_mt.MeanTeacher(small_convnet(), logit_distance_weight=1), "two heads"),
         (lambda: keras_mt.MeanTeacher(keras.Sequential([keras.layers.Dense(3)])), "must be built"),
         (lambda: keras_mt.MeanTeacherCallback(-1.0), "`consistency_weight` must not be negative"),
-        (lambda: keras_mt.MeanTeacherCallback(1.0, ema_decay=1.0), r"in the range \[0, 1\)"),
+        (lambda: keras_mt.MeanTeacherCallback(1.0, ema_decay=1.01), r"in the range \[0, 1\]"),
         (lambda: keras_mt.MeanTeacherCallback(float("nan")), "`consistency_weight`"),
     ],
 )

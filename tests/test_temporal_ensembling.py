@@ -30,7 +30,7 @@ def fit(model, images, labels, weight=5.0, epochs=1, **kwargs):
 
 
 def test_the_average_is_that_of_the_paper():
-    ensemble = PredictionEnsemble(4, 2, momentum=0.6)
+    ensemble = PredictionEnsemble(4, (2,), momentum=0.6)
     example = tf.constant([2, 0])
     first, second = tf.constant([[0.9, 0.1], [0.2, 0.8]]), tf.constant([[0.5, 0.5], [0.4, 0.6]])
     target, known = ensemble.target(example)
@@ -48,7 +48,7 @@ def test_the_average_is_that_of_the_paper():
 
 def test_visits_that_do_not_count_change_nothing_and_two_in_a_batch_follow_each_other():
     first, second = tf.constant([[0.9, 0.1]]), tf.constant([[0.3, 0.7]])
-    in_turn, at_once = PredictionEnsemble(3, 2), PredictionEnsemble(3, 2)
+    in_turn, at_once = PredictionEnsemble(3, (2,)), PredictionEnsemble(3, (2,))
     for prediction in (first, second):
         in_turn.update(tf.constant([1]), prediction, tf.constant([True]))
     at_once.update(
@@ -78,15 +78,15 @@ def test_no_gradient_reaches_the_remembered_predictions_and_the_target_is_theirs
     student = quiet_convnet()
     model = compiled(student)
     remembered = np.random.default_rng(0).dirichlet(np.ones(4), 32).astype("float32")
-    model.prediction_ensemble.averages.assign(0.4 * remembered)
-    model.prediction_ensemble.visits.assign(np.ones(32, "int32"))
+    model.prediction_ensembles[0].averages.assign(0.4 * remembered)
+    model.prediction_ensembles[0].visits.assign(np.ones(32, "int32"))
     predicted = tf.nn.softmax(student(images, training=True)).numpy()
     callback = keras_mt.MeanTeacherCallback(5.0, verbose=False)
     history = model.fit((images, np.arange(32)), labels, batch_size=32, verbose=0, callbacks=[callback]).history
     expected = 5.0 * np.square(predicted - remembered).mean()
     np.testing.assert_allclose(history["consistency_cost"][0], expected, rtol=1e-3)
     np.testing.assert_allclose(
-        model.prediction_ensemble.averages, 0.6 * 0.4 * remembered + 0.4 * predicted, rtol=1e-3, atol=1e-6
+        model.prediction_ensembles[0].averages, 0.6 * 0.4 * remembered + 0.4 * predicted, rtol=1e-3, atol=1e-6
     )
     assert not any("averages" in v.path for v in model.trainable_variables)
 
@@ -108,8 +108,8 @@ def test_saving_keeps_what_is_remembered(batch, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.ensembling_momentum == 0.7
-    np.testing.assert_array_equal(again.prediction_ensemble.averages, model.prediction_ensemble.averages)
-    np.testing.assert_array_equal(again.prediction_ensemble.visits, 1)
+    np.testing.assert_array_equal(again.prediction_ensembles[0].averages, model.prediction_ensembles[0].averages)
+    np.testing.assert_array_equal(again.prediction_ensembles[0].visits, 1)
 
 
 def test_an_epoch_of_two_streams_counts_one_visit_of_each_example():
@@ -158,7 +158,7 @@ def test_xla_remembers_the_same(batch):
         model = keras_mt.MeanTeacher(small_convnet(), method="temporal_ensembling", num_examples=32)
         model.compile(keras.optimizers.SGD(0.1), jit_compile=jit_compile)
         fit(model, images, labels, epochs=2, shuffle=False)
-        remembered.append(model.prediction_ensemble.averages.numpy())
+        remembered.append(model.prediction_ensembles[0].averages.numpy())
     np.testing.assert_allclose(*remembered, rtol=1e-3, atol=1e-4)
 
 

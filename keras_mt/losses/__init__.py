@@ -1,12 +1,14 @@
-"""The costs of the method as Keras losses, so that reduction and distribution are Keras' own."""
+"""The costs of the method as Keras losses."""
 
 from keras_mt.losses.classification import ClassificationCost as ClassificationCost
 from keras_mt.losses.classification import classification_errors as classification_errors
 from keras_mt.losses.classification import mask_unlabeled as mask_unlabeled
+from keras_mt.losses.classification import signed as signed
 from keras_mt.losses.consistency import KLConsistency as KLConsistency
 from keras_mt.losses.consistency import MSEConsistency as MSEConsistency
 from keras_mt.losses.consistency import TrustConsistency as TrustConsistency
 from keras_mt.losses.consistency import get_consistency as get_consistency
+from keras_mt.losses.labeled_positions import LabeledPositions as LabeledPositions
 from keras_mt.losses.logit_distance import LogitDistance as LogitDistance
 from keras_mt.losses.multilabel import MultiLabelCost as MultiLabelCost
 from keras_mt.losses.multilabel import SigmoidKLConsistency as SigmoidKLConsistency
@@ -15,6 +17,3 @@ from keras_mt.losses.multilabel import mask_unknown as mask_unknown
 from keras_mt.losses.regression import OutputMSEConsistency as OutputMSEConsistency
 from keras_mt.losses.regression import RegressionCost as RegressionCost
 from keras_mt.losses.regression import mask_missing as mask_missing
-
-# Over what a mean is taken: the whole batch, as published, or the examples whose weight is not 0.
-REDUCTIONS = {"batch": "sum_over_batch_size", "participants": "mean_with_sample_weight"}

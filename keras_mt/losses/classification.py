@@ -1,4 +1,4 @@
-"""Classification cost and error of batches in which some examples have no label."""
+"""Classification cost and error of batches in which some examples have no label (Tarvainen & Valpola 2017, section 2)."""
 
 import keras
 from keras import ops
@@ -6,18 +6,27 @@ from keras import ops
 UNLABELED = -1
 
 
+def signed(labels):
+    """Returns labels in a dtype that can hold -1: booleans and unsigned integers become signed ones."""
+    dtype = keras.backend.standardize_dtype(labels.dtype)
+    if dtype == "bool" or dtype in ("uint8", "uint16"):
+        return ops.cast(labels, "int32")
+    return ops.cast(labels, "int64") if dtype.startswith("uint") else labels
+
+
 def mask_unlabeled(labels, rank: int = 2):
     """Splits labels into what a Keras loss or metric can take and a mask.
 
     Args:
-        labels: Integer class labels `[batch, ...]` or `[batch, ..., 1]`, or one-hot labels `[batch, ..., classes]`.
-            What is unlabeled holds -1 (in all columns).
+        labels: Integer class labels `[batch, ...]` or `[batch, ..., 1]`, or one-hot labels `[batch, ..., classes]`, of
+            any dtype. What is unlabeled holds -1 (in all columns).
         rank: Rank of the predictions: 2, or more for dense ones such as `[batch, height, width, classes]`.
 
     Returns:
         `(labels, labeled)`: labels with 0 in place of -1, and a float32 mask `[batch, ...]` that is 1 where there was
         a label.
     """
+    labels = signed(labels)
     present = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))
     labels = ops.where(present, labels, ops.zeros_like(labels))
     if len(labels.shape) == rank:
@@ -48,14 +57,31 @@ def classification_errors(labels, predictions, among: int = 1):
 class ClassificationCost(keras.losses.Loss):
     """Softmax cross-entropy of the labeled examples, divided by the *whole* batch size.
 
-    With 1 labeled example of 100 it is scaled by 1/100; the paper's consistency weights assume that
-    (paper, section 3; `sum_over_batch_size` is what divides by the batch).
+    With 1 labeled example of 100 it is scaled by 1/100; the consistency weights of Tarvainen & Valpola (2017) assume
+    that. Inside `MeanTeacher` the argument `reduction` of `MeanTeacher` says what it is divided by.
 
     Args:
         from_logits: Whether predictions are logits (default) or probabilities.
-        reduction: As in every Keras loss. `"mean_with_sample_weight"` inside `MeanTeacher` divides by the
-            number of labeled examples instead.
+        reduction: As in every Keras loss; `"sum_over_batch_size"` divides by the batch.
         name: Name of the loss.
+
+    Call arguments:
+        y_true: Class labels `[batch, ...]` or `[batch, ..., 1]`, or one-hot labels `[batch, ..., classes]`; -1 (in all
+            columns) for unlabeled.
+        y_pred: Predictions `[batch, ..., classes]`.
+
+    Reference: Tarvainen & Valpola (2017), section 2, https://arxiv.org/abs/1703.01780
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.ClassificationCost()
+    cost = loss(np.array([2, -1]), np.array([[0.1, 0.2, 3.0], [1.0, 0.0, 0.0]], "float32"))
+    ```
     """
 
     def __init__(self, from_logits: bool = True, reduction="sum_over_batch_size", name="classification_cost"):

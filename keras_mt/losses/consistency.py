@@ -1,9 +1,10 @@
-"""Consistency costs: how far the student's prediction is from the target's (paper, section 2 and appendix C).
+"""Consistency costs: how far the student's prediction is from the target's.
 
 Each is a Keras loss that is called with the target's logits as `y_true` and the student's as `y_pred`, both
-`[batch, classes]`, and yields one number an example. A Keras loss divides by the batch size, so examples
-that are left out through `sample_weight` still count in the mean, as published.
-No gradient is stopped here: whether the target gets one is the method's decision.
+`[batch, ..., classes]`, and yields one number an example (or pixel), `[batch, ...]`. No gradient is stopped here: whether
+the target gets one is the method's decision.
+
+Reference: Tarvainen & Valpola (2017), section 2 and appendix C, https://arxiv.org/abs/1703.01780
 """
 
 import keras
@@ -12,7 +13,25 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class MSEConsistency(keras.losses.Loss):
-    """Mean over classes of `(softmax(student) - softmax(teacher))²`. The paper's default."""
+    """Mean over classes of `(softmax(student) - softmax(teacher))²`: the default.
+
+    Call arguments:
+        y_true: The target's logits `[batch, ..., classes]`.
+        y_pred: The student's logits, of the same shape.
+
+    Reference: Tarvainen & Valpola (2017), section 3
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.MSEConsistency()
+    cost = loss(np.array([[2.0, 0.0, 0.0]], "float32"), np.array([[1.0, 1.0, 0.0]], "float32"))
+    ```
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="mse_consistency"):
         super().__init__(name=name, reduction=reduction)
@@ -23,7 +42,25 @@ class MSEConsistency(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class KLConsistency(keras.losses.Loss):
-    """`KL(softmax(teacher) ‖ softmax(student))`, summed over classes: the paper's ImageNet cost."""
+    """`KL(softmax(teacher) ‖ softmax(student))`, summed over classes: the cost on ImageNet.
+
+    Call arguments:
+        y_true: The target's logits `[batch, ..., classes]`.
+        y_pred: The student's logits, of the same shape.
+
+    Reference: Tarvainen & Valpola (2017), section 3.5
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.KLConsistency()
+    cost = loss(np.array([[2.0, 0.0, 0.0]], "float32"), np.array([[1.0, 1.0, 0.0]], "float32"))
+    ```
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="kl_consistency"):
         super().__init__(name=name, reduction=reduction)
@@ -50,12 +87,29 @@ class TrustConsistency(keras.losses.Loss):
     """The family that leads from MSE (`trust = 0`) to KL (`trust = 1`).
 
     Both softmaxes are mixed with the uniform distribution, `p_τ = τp + (1 - τ)/C`, and the cost is
-    `KL(teacher_τ ‖ student_τ) · 2(1 - 1/C) / (C² τ²)` (paper, appendix C). The division by τ² is done by
+    `KL(teacher_τ ‖ student_τ) · 2(1 - 1/C) / (C² τ²)` (appendix C). The division by τ² is done by
     hand: with `d = τ(q - p)/p_τ` the divergence is `Σ p_τ ((1 + d) log(1 + d) - d)`, so that
     `KL/τ² = Σ (q - p)²/p_τ · excess(d)`, which keeps its digits for every τ.
 
     Args:
         trust: τ in [0, 1]. 0 is exactly `MSEConsistency`, 1 a scaled `KLConsistency`.
+
+    Call arguments:
+        y_true: The target's logits `[batch, ..., classes]`.
+        y_pred: The student's logits, of the same shape.
+
+    Reference: Tarvainen & Valpola (2017), appendix C
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.TrustConsistency(0.5)
+    cost = loss(np.array([[2.0, 0.0, 0.0]], "float32"), np.array([[1.0, 1.0, 0.0]], "float32"))
+    ```
     """
 
     def __init__(self, trust: float, reduction="sum_over_batch_size", name="trust_consistency"):
@@ -86,13 +140,11 @@ def get_consistency(identifier, reduction: str = "sum_over_batch_size") -> keras
     """Returns the consistency cost that `"mse"`, `"kl"`, a trust in [0, 1] or a Keras loss stands for.
 
     Args:
-        identifier: One of these. A loss, or the config of one, keeps its own reduction.
+        identifier: One of these. A loss keeps its own reduction.
         reduction: That of the others.
     """
     if isinstance(identifier, keras.losses.Loss):
         return identifier
-    if isinstance(identifier, dict):
-        return keras.saving.deserialize_keras_object(identifier)
     if isinstance(identifier, (int, float)) and not isinstance(identifier, bool):
         return TrustConsistency(identifier, reduction) if identifier else MSEConsistency(reduction)
     if identifier == "mse":

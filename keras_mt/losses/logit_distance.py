@@ -1,4 +1,4 @@
-"""The cost that holds the two heads of a network together (paper, section 3.4)."""
+"""The cost that holds the two heads of a network together (Tarvainen & Valpola 2017, section 3.4)."""
 
 import keras
 from keras import ops
@@ -6,10 +6,26 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class LogitDistance(keras.losses.Loss):
-    """Squared distance of the logits of two heads, both `[batch, classes]`, one number an example.
+    """Squared distance of the logits of two heads: one number an example.
 
     Args:
         over_classes: `"sum"` (the ConvNet's ablation) or `"mean"` (the residual networks).
+
+    Call arguments:
+        y_true: Logits of the first head `[batch, classes]`.
+        y_pred: Logits of the second head, of the same shape.
+
+    Reference: Tarvainen & Valpola (2017), section 3.4, https://arxiv.org/abs/1703.01780
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    distance = keras_mt.losses.LogitDistance("mean")(np.ones((2, 3), "float32"), np.zeros((2, 3), "float32"))
+    ```
     """
 
     def __init__(self, over_classes: str = "sum", reduction="sum_over_batch_size", name="logit_distance"):

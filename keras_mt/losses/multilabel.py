@@ -3,11 +3,17 @@
 import keras
 from keras import ops
 
-from keras_mt.losses.classification import UNLABELED
+from keras_mt.losses.classification import UNLABELED, signed
 
 
 def mask_unknown(labels, rank: int = 2):
-    """Returns labels with 0 in place of -1, and a float32 mask of the same shape, 1 where there was a label."""
+    """Returns labels with 0 in place of -1, and a float32 mask of the same shape, 1 where there was a label.
+
+    Args:
+        labels: 0, 1 or -1 of any dtype, `[batch, ..., outputs]`.
+        rank: As `mask_unlabeled` has it; each output has a mask of its own whatever it is.
+    """
+    labels = signed(labels)
     known = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))
     return ops.where(known, labels, ops.zeros_like(labels)), ops.cast(known, "float32")
 
@@ -20,6 +26,21 @@ class MultiLabelCost(keras.losses.Loss):
         from_logits: Whether predictions are logits (default) or probabilities.
         reduction: As `ClassificationCost` has it.
         name: Name of the loss.
+
+    Call arguments:
+        y_true: 0, 1, or -1 for unlabeled, `[batch, ..., outputs]`.
+        y_pred: Predictions `[batch, ..., outputs]`.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.MultiLabelCost()
+    cost = loss(np.array([[1, 0], [-1, 1]]), np.array([[2.0, -1.0], [0.5, 3.0]], "float32"))
+    ```
     """
 
     def __init__(self, from_logits: bool = True, reduction="sum_over_batch_size", name="classification_cost"):
@@ -37,7 +58,12 @@ class MultiLabelCost(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class SigmoidMSEConsistency(keras.losses.Loss):
-    """`(sigmoid(student) - sigmoid(teacher))²` of each output: the paper's MSE for two classes, yes and no."""
+    """`(sigmoid(student) - sigmoid(teacher))²` of each output: `MSEConsistency` for two classes, yes and no.
+
+    Call arguments:
+        y_true: The target's logits `[batch, ..., outputs]`.
+        y_pred: The student's logits, of the same shape. The result has it too.
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="sigmoid_mse_consistency"):
         super().__init__(name=name, reduction=reduction)
@@ -48,7 +74,12 @@ class SigmoidMSEConsistency(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class SigmoidKLConsistency(keras.losses.Loss):
-    """`KL(teacher ‖ student)` of each output's distribution over yes and no."""
+    """`KL(teacher ‖ student)` of each output's distribution over yes and no.
+
+    Call arguments:
+        y_true: The target's logits `[batch, ..., outputs]`.
+        y_pred: The student's logits, of the same shape. The result has it too.
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="sigmoid_kl_consistency"):
         super().__init__(name=name, reduction=reduction)

@@ -5,8 +5,14 @@ from keras import ops
 
 
 def mask_missing(labels, rank: int = 2):
-    """Returns numbers with 0 in place of NaN, and a float32 mask of the same shape, 1 where there was a number."""
-    labels = ops.cast(labels, "float32")
+    """Returns numbers with 0 in place of NaN, and a float32 mask of the same shape, 1 where there was a number.
+
+    Args:
+        labels: Numbers `[batch, ..., outputs]`, NaN for unlabeled.
+        rank: As `mask_unlabeled` has it; each output has a mask of its own whatever it is.
+    """
+    if not keras.backend.is_float_dtype(labels.dtype):
+        labels = ops.cast(labels, keras.config.floatx())
     known = ops.logical_not(ops.isnan(labels))
     return ops.where(known, labels, ops.zeros_like(labels)), ops.cast(known, "float32")
 
@@ -18,6 +24,21 @@ class RegressionCost(keras.losses.Loss):
     Args:
         reduction: As `ClassificationCost` has it.
         name: Name of the loss.
+
+    Call arguments:
+        y_true: Numbers `[batch, ..., outputs]`, NaN for unlabeled.
+        y_pred: Predictions of the same shape.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.RegressionCost()
+    cost = loss(np.array([[1.5], [np.nan]]), np.array([[1.0], [0.0]], "float32"))
+    ```
     """
 
     def __init__(self, reduction="sum_over_batch_size", name="regression_cost"):
@@ -31,7 +52,12 @@ class RegressionCost(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_mt")
 class OutputMSEConsistency(keras.losses.Loss):
-    """`(student - teacher)²` of each output."""
+    """`(student - teacher)²` of each output.
+
+    Call arguments:
+        y_true: The target's outputs `[batch, ..., outputs]`.
+        y_pred: The student's outputs, of the same shape. The result has it too.
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="output_mse_consistency"):
         super().__init__(name=name, reduction=reduction)

@@ -100,9 +100,9 @@ def train(settings):
     weights |= {f"history/{name}": np.array(values) for name, values in history.items()}
     weights |= {f"evaluation/{name}": np.array(value) for name, value in results.items()}
     weights["prediction"] = model.predict(images[:7], verbose=0)
-    if model.prediction_ensemble is not None:
-        weights["visits"] = model.prediction_ensemble.visits.numpy()
-        weights["averages"] = model.prediction_ensemble.averages.numpy()
+    if model.prediction_ensembles:
+        weights["visits"] = model.prediction_ensembles[0].visits.numpy()
+        weights["averages"] = model.prediction_ensembles[0].averages.numpy()
     for i, weight in enumerate([*student.weights, *model.teacher.weights]):
         copies = strategy.experimental_local_results(weight.value)
         weights[f"drift/{i}"] = np.array([np.abs(copy.numpy() - copies[0].numpy()).max() for copy in copies])

@@ -1,0 +1,84 @@
+"""What `fit` was given, looked into before training: arrays, tensors, pandas, data sets, generators."""
+
+import itertools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_LOOKED_INTO = 10
+
+
+def peek(x, y, count: int = _LOOKED_INTO) -> tuple[list[tuple], object]:
+    """Returns some first batches of what `fit` was given.
+
+    Args:
+        x: As `keras.Model.fit` takes it.
+        y: Likewise.
+        count: How many batches are wanted of what comes in batches.
+
+    Returns:
+        `(batches, x)`: a list of `(x, y)`, of arrays the whole in one, none of what can't be looked into; and what
+        takes the place of `x`, since a generator gives nothing twice.
+    """
+    if isinstance(x, tf.data.Dataset):
+        return [_pair(batch) for batch in x.take(count)], x
+    if isinstance(x, keras.utils.PyDataset):
+        length = x.num_batches
+        return [_pair(x[i]) for i in range(count if length is None else min(count, length))], x
+    if hasattr(x, "__next__"):
+        first = list(itertools.islice(x, count))
+        return [_pair(batch) for batch in first], _chained(first, x)
+    if x is None or isinstance(x, tf.distribute.DistributedDataset) or not _is_array_like(x):
+        return [], x
+    return [(_arrays(x), None if y is None else _arrays(y))], x
+
+
+def is_batched(x) -> bool:
+    """Whether what `fit` was given comes in batches, with its labels."""
+    return not _is_array_like(x)
+
+
+def _chained(first, rest):
+    yield from first
+    yield from rest
+
+
+def _pair(batch):
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return x, y
+
+
+def _is_array_like(x):
+    flat = keras.tree.flatten(x)
+    return bool(flat) and all(hasattr(part, "shape") and hasattr(part, "dtype") or _is_pandas(part) for part in flat)
+
+
+def _is_pandas(part):
+    return type(part).__module__.split(".")[0] == "pandas"
+
+
+def _arrays(values):
+    def array(part):
+        if part is None or isinstance(part, np.ndarray):
+            return part
+        if _is_pandas(part):
+            part = part.to_numpy()
+            return part.astype("float32") if part.dtype == object and part.ndim else part
+        return part.numpy() if hasattr(part, "numpy") else np.asarray(part)
+
+    return keras.tree.map_structure(array, values)
+
+
+def check_finite(x) -> None:
+    """Checks arrays of examples.
+
+    Raises:
+        ValueError: If there are none, or some of their numbers are not finite.
+    """
+    for array in keras.tree.flatten(x):
+        if isinstance(array, np.ndarray) and not len(array):
+            raise ValueError(f"Argument `x` must hold examples. Received: an array of shape {array.shape}")
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise ValueError(f"Argument `x` must hold finite numbers. Received: {array[where]} at index {where}")

@@ -1,0 +1,49 @@
+"""A loss of one number for a batch, over the labeled pixels or tokens alone."""
+
+from collections.abc import Callable
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_mt")
+class LabeledPositions(keras.losses.Loss):
+    """Gives a loss the labeled positions of all examples as one list, `[positions]` and `[positions, classes]`.
+
+    Weights do not reach into a loss that is one number for a batch or an example, such as Dice, so labels that are
+    missing *inside* of an example can't be kept from it. This wrapper says that the loss may be computed over the
+    labeled pixels (or tokens) of the batch without their places in the image.
+
+    Args:
+        loss: A `keras.losses.Loss`, or a function of `(y_true, y_pred)`.
+        name: Name of the loss.
+
+    Call arguments:
+        y_true: Labels `[batch, ...]`; inside `MeanTeacher` those of labeled positions, `[positions]`.
+        y_pred: Predictions `[batch, ..., classes]`; inside `MeanTeacher`, `[positions, classes]`.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.LabeledPositions(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    cost = loss(np.array([[0, 1]]), np.zeros((1, 2, 3), "float32"))
+    ```
+    """
+
+    def __init__(self, loss: keras.losses.Loss | Callable, name="labeled_positions", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.loss = loss
+
+    def call(self, y_true, y_pred):
+        return (self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss)(y_true, y_pred)
+
+    def get_config(self):
+        return {**super().get_config(), "loss": keras.saving.serialize_keras_object(self.loss)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})

@@ -1,0 +1,386 @@
+"""One output of a student, or several: which structure they have, and what each of them is asked for and costs."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_mt import tasks
+from keras_mt.losses import ClassificationCost, LabeledPositions, MultiLabelCost, RegressionCost
+from keras_mt.tasks import TASKS
+
+_OWN_LOSSES = (ClassificationCost, MultiLabelCost, RegressionCost)
+_ACCURACY, _CROSS_ENTROPY = ("accuracy", "acc"), ("crossentropy", "ce")
+
+
+# Structures --------------------------------------------------------------------------------------------------------
+
+
+def spread(value, template, argument: str) -> list:
+    """Returns what an argument says of each output, in the order in which `keras.tree` flattens them.
+
+    Args:
+        value: One value for all outputs, or a dict or list of the outputs' structure.
+        template: The structure of the outputs.
+        argument: Name of the argument.
+
+    Raises:
+        ValueError: If the structures differ.
+    """
+    if isinstance(template, dict):
+        if not isinstance(value, dict):
+            value = dict.fromkeys(template, value)
+        if set(value) != set(template):
+            raise ValueError(
+                f"Argument `{argument}` must have one entry for each output of {sorted(template)}. "
+                f"Received: {sorted(map(str, value))}"
+            )
+        return [part for key in sorted(template) for part in spread(value[key], template[key], argument)]
+    if isinstance(template, (list, tuple)):
+        if not isinstance(value, (list, tuple)):
+            value = [value] * len(template)
+        if len(value) != len(template):
+            raise ValueError(
+                f"Argument `{argument}` must have one entry for each of the {len(template)} outputs. "
+                f"Received: {len(value)}"
+            )
+        return [part for v, t in zip(value, template, strict=True) for part in spread(v, t, argument)]
+    if isinstance(value, (dict, list, tuple)):
+        raise ValueError(f"Argument `{argument}` must be one value for a student with one output. Received: {value!r}")
+    return [value]
+
+
+def names_of(template, student: keras.Model | None = None) -> list[str]:
+    """Returns the names of outputs, as Keras has them: keys of a dict, else the names of the layers."""
+    if isinstance(template, dict):
+        return ["_".join(filter(None, (key, name))) for key in sorted(template) for name in names_of(template[key])]
+    if isinstance(template, (list, tuple)):
+        given = list(getattr(student, "output_names", None) or [])
+        flat = [name for part in template for name in (names_of(part) or [""])]
+        if len(given) == len(flat) == len(set(given)):
+            return given
+        return [f"output_{i}" for i in range(len(flat))]
+    return [""]
+
+
+# In a batch --------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """The labels of one output in one batch.
+
+    Attributes:
+        values: Labels with 0 in place of what is missing.
+        mask: Float32, 1 where there is a label: `[batch, ...]`, of yes-or-no outputs and numbers `[batch, ..., outputs]`.
+        weight: The mask times the weights of examples and classes.
+        weighted: Whether there are such weights.
+        places: How many labels there could be in the batch, float32.
+    """
+
+    values: tf.Tensor
+    mask: tf.Tensor
+    weight: tf.Tensor
+    weighted: bool
+    places: tf.Tensor
+
+    @property
+    def examples(self) -> tf.Tensor:
+        """Booleans `[batch]`: which examples have a label."""
+        return ops.any(ops.reshape(self.mask, (ops.shape(self.mask)[0], -1)) > 0, axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sum:
+    """A sum of costs, and what it is to be divided by once that is summed over replicas."""
+
+    total: tf.Tensor
+    count: tf.Tensor
+
+
+class Output:
+    """One output: its task, its losses, its metrics.
+
+    Args:
+        name: Its name; empty for the only one.
+        place: Which of the flattened outputs it is.
+        shape: Its shape, the batch first.
+        task: Name of its task; None if it is not trained.
+        consistency: What `Task.consistency` takes.
+        consistency_weight: Its weight in the consistency cost.
+        from_logits: Whether it gives logits.
+        reduction: `"batch"` or `"labeled"`.
+        consistency_place: Which of the flattened outputs the consistency cost pulls: of two heads the second.
+    """
+
+    def __init__(
+        self, name, place, shape, task, consistency, consistency_weight, from_logits, reduction, consistency_place=None
+    ):
+        self.name, self.place, self.shape = name, place, tuple(shape)
+        self.consistency_place = place if consistency_place is None else consistency_place
+        self.task_name, self.task = task, TASKS[task]
+        self.consistency_weight, self.from_logits, self.reduction = consistency_weight, from_logits, reduction
+        self.consistency = self.task.consistency(consistency)
+        self.labels_name = "Argument `y`" + (f" of output {name!r}" if name else "")
+        self.loss, self.loss_weight, self.compute_loss, self.metrics = None, 1.0, None, ()
+
+    def __str__(self):
+        return f"output {self.name!r}" if self.name else "the output"
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def metric_name(self, name: str) -> str:
+        """Returns the name of one of its metrics, as Keras composes it."""
+        return f"{self.name}_{name}" if self.name else name
+
+    def logits(self, outputs):
+        """Returns logits, whichever the output gives: softmax(log p) = p."""
+        return outputs if self.from_logits else self.task.logits(outputs)
+
+    def has_own_loss(self) -> bool:
+        """Whether its loss is one of this package, which masks by itself."""
+        return isinstance(self.loss, _OWN_LOSSES) and self.compute_loss is None
+
+    # Labels
+
+    def labels(self, y, outputs, sample_weight, class_weight) -> Labels:
+        """Returns the labels of a batch.
+
+        Args:
+            y: What `fit` was given for this output.
+            outputs: What a network gave, with Keras' mask if it has one: what is padding has no label.
+            sample_weight: Weights `[batch]`, or of any label; None for 1.
+            class_weight: Weight of each class `[classes]`; None for 1.
+        """
+        tasks.check_shape(self.task_name, y, self.shape, self.labels_name)
+        y = ops.convert_to_tensor(y)
+        if self.task.each_output and len(y.shape) < self.rank:
+            y = ops.expand_dims(y, -1)
+        tasks.require_labels(self.task_name, y, self.shape, self.labels_name)
+        values, mask = self.task.mask(y, self.rank)
+        places = ops.cast(ops.size(mask), "float32")
+        padding = keras_mask(outputs)
+        if padding is not None:
+            padding = as_rank(ops.cast(padding, "float32"), mask)
+            mask = mask * padding
+            places = ops.sum(padding * ops.ones_like(mask))
+        weight = mask
+        if sample_weight is not None:
+            weight = weight * as_rank(ops.cast(sample_weight, "float32"), mask)
+        if class_weight is not None:
+            weight = weight * ops.take(ops.convert_to_tensor(class_weight, "float32"), self._classes(values))
+        weighted = sample_weight is not None or class_weight is not None
+        return Labels(values, mask, weight, weighted, places)
+
+    def _classes(self, values):
+        if self.task_name == "multiclass":
+            if tasks.is_one_hot(values, self.shape):
+                return ops.argmax(values, axis=-1)
+            values = values[..., 0] if len(values.shape) == self.rank else values
+        return ops.cast(values, "int32")
+
+    def errors(self, labels: Labels, outputs):
+        """Returns the error of each label, of the shape of the mask."""
+        return self.task.errors(labels.values, self.logits(outputs))
+
+    # Costs
+
+    def label_cost(self, labels: Labels, outputs, of_student: Callable | None = None) -> Sum:
+        """Returns the cost of labels in a batch.
+
+        Args:
+            labels: The labels.
+            outputs: What a network gave.
+            of_student: The student's own `compute_loss` of `(rows, labels, outputs, weights)`, if it is to be called.
+        """
+        if self.has_own_loss():
+            values = _call(self.loss, labels.values, outputs)
+            total = ops.sum(values * ops.cast(labels.weight, values.dtype))
+            return Sum(total, labels.places if self.reduction == "batch" else ops.sum(labels.weight))
+        examples = labels.examples
+        labeled = ops.sum(ops.cast(examples, "float32"))
+        nothing = ops.zeros((), keras.config.floatx())
+        value = tf.cond(
+            labeled > 0,
+            lambda: ops.cast(self._of_labeled(labels, outputs, examples, of_student), nothing.dtype),
+            lambda: nothing,
+        )
+        whole = ops.cast(ops.shape(examples)[0], "float32")
+        count = whole if self.reduction == "batch" else labeled
+        return Sum(value * ops.cast(labeled, value.dtype), count)
+
+    def _of_labeled(self, labels, outputs, examples, of_student):
+        """The value of a loss that is not of this package for the labeled examples alone."""
+        mask = labels.mask
+        if isinstance(self.loss, LabeledPositions):
+            examples = mask > 0
+        y, p, w, m = (tf.boolean_mask(rows, examples) for rows in (labels.values, outputs, labels.weight, mask))
+        if of_student is not None:
+            return of_student(examples, y, p, w if labels.weighted or len(mask.shape) > 1 else None)
+        whole = ops.all(m > 0)
+        if isinstance(self.loss, keras.losses.Loss) and type(self.loss).__call__ is not keras.losses.Loss.__call__:
+            if labels.weighted or len(mask.shape) > 1:
+                return ops.mean(self.loss(y, p, sample_weight=w))
+            return ops.mean(self.loss(y, p))
+        values = _call(self.loss, y, p)
+        missing = len(m.shape) - len(values.shape)
+        if not values.shape.rank:
+            if labels.weighted:
+                raise ValueError(
+                    f"`sample_weight` and `class_weight` can't weigh a loss that is one number for a batch. Received: "
+                    f"loss={self.loss}"
+                )
+            tasks.require(whole, self._partly_labeled())
+            return values
+        if missing > 0:
+            # Of yes-or-no outputs and numbers Keras' own losses take the mean over the last axis: an example that lacks
+            # some of them has weight 0. Where more is lost, as with one number an image, that is refused.
+            if not (self.task.each_output and missing == 1):
+                tasks.require(whole, self._partly_labeled())
+            w = ops.min(w, axis=tuple(range(-missing, 0)))
+        w = as_rank(w, values)
+        if labels.weighted or len(mask.shape) > 1:
+            values = values * ops.cast(w, values.dtype)
+        return ops.sum(values) if getattr(self.loss, "reduction", None) == "sum" else ops.mean(values)
+
+    def _partly_labeled(self):
+        return (
+            f"The loss of {self} is one number for a batch or an example, so labels that are missing inside of an "
+            "example can't be kept from it; use a loss of each position, or "
+            "`keras_mt.losses.LabeledPositions(loss)`"
+        )
+
+    def consistency_cost(self, target, outputs, mask) -> Sum:
+        """Returns how far the student's output is from the target.
+
+        Args:
+            target: What the target network gave.
+            outputs: What the student gave.
+            mask: Float32 weights of examples `[batch]` or of labels; None for all alike.
+        """
+        padding = keras_mask(outputs)
+        values = _call(self.consistency, self.logits(target), self.logits(outputs))
+        if not values.shape.rank:
+            if mask is not None or padding is not None:
+                raise ValueError(
+                    f"A consistency cost that is to leave examples out must return one number an example. "
+                    f"Received: consistency={self.consistency}"
+                )
+            size = ops.cast(ops.shape(outputs)[0], "float32")
+            return Sum(values * ops.cast(size, values.dtype), size)
+        count = ops.cast(ops.size(values), "float32")
+        if padding is not None:
+            padding = as_rank(ops.cast(padding, "float32"), values) * ops.ones_like(values)
+            count = ops.sum(padding)
+            mask = padding if mask is None else padding * as_rank(mask, values)
+        if mask is None:
+            return Sum(ops.sum(values), count)
+        mask = as_rank(mask, values)
+        total = ops.sum(values * ops.cast(mask, values.dtype))
+        reduction = self.consistency.reduction
+        if reduction == "sum":
+            return Sum(total * ops.cast(count, total.dtype), count)
+        if reduction == "mean_with_sample_weight" or self.reduction == "labeled":
+            return Sum(total, ops.sum(ops.cast(mask, "float32") * ops.ones_like(ops.cast(values, "float32"))))
+        return Sum(total, count)
+
+    # What `compile` says
+
+    def compile(self, loss, loss_weight, metrics, weighted_metrics, compute_loss) -> None:
+        """Takes in what `compile` says of this output.
+
+        Raises:
+            ValueError: If the loss takes probabilities for logits or the other way round.
+        """
+        own = self.task.loss(self.from_logits, "sum_over_batch_size")
+        self.loss = own if loss is None else self._loss(loss)
+        self.loss_weight = 1.0 if loss_weight is None else float(loss_weight)
+        self.compute_loss = compute_loss
+        self.metrics = tuple((self._metric(m), weighted) for m, weighted in [
+            *((m, False) for m in metrics), *((m, True) for m in weighted_metrics)])  # fmt: skip
+
+    def _loss(self, identifier):
+        if isinstance(identifier, str):
+            identifier = keras.losses.get(identifier)
+            if isinstance(identifier, type):
+                identifier = identifier()
+            elif "from_logits" in inspect.signature(identifier).parameters:
+                return functools.partial(identifier, from_logits=self.from_logits)
+        given = identifier.get_config().get("from_logits") if isinstance(identifier, keras.losses.Loss) else None
+        if given is not None and bool(given) != self.from_logits:
+            raise ValueError(
+                f"Argument `from_logits` of `MeanTeacher` and of the loss of {self} must be the same. Received: "
+                f"from_logits={self.from_logits} and loss={identifier.name} with from_logits={given}"
+            )
+        return identifier
+
+    def _metric(self, identifier):
+        name = identifier if isinstance(identifier, str) else getattr(identifier, "__name__", "")
+        if name.lower() in _ACCURACY:
+            if self.task_name == "regression":
+                raise ValueError(
+                    f"Metric {name!r} needs classes or yes-or-no outputs. Received: {self}, which is numbers"
+                )
+            return keras.metrics.MeanMetricWrapper(
+                lambda labels, outputs: 1.0 - self.task.errors(labels, self.logits(outputs)),
+                name=self.metric_name(name),
+            )
+        if name.lower() in _CROSS_ENTROPY:
+            loss = self.task.loss(self.from_logits, None)
+            return keras.metrics.MeanMetricWrapper(loss.call, name=self.metric_name(name))
+        metric = keras.metrics.get(identifier)
+        if isinstance(metric, type):
+            metric = metric()
+        if not isinstance(metric, keras.metrics.Metric):
+            metric = keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
+        if self.name and not metric.name.startswith(f"{self.name}_"):
+            metric = type(metric).from_config({**metric.get_config(), "name": self.metric_name(metric.name)})
+        return metric
+
+    def update_metrics(self, labels: Labels, outputs, sample_weight) -> None:
+        """Lets the compiled metrics see the labeled examples of a batch, if there are any."""
+        if not self.metrics:
+            return
+        examples = labels.examples
+
+        def update():
+            y, p, m, w = (tf.boolean_mask(r, examples) for r in (labels.values, outputs, labels.mask, labels.weight))
+            if self.task.each_output:  # Keras' metrics reduce the last axis.
+                m, w = ops.min(m, axis=-1), ops.min(w, axis=-1)
+            for metric, weighted in self.metrics:
+                weights = w if weighted and labels.weighted else m
+                if len(labels.mask.shape) == 1 and not (weighted and labels.weighted):
+                    metric.update_state(y, p)
+                else:
+                    metric.update_state(y, p, sample_weight=weights)
+            return True
+
+        tf.cond(ops.any(examples), update, lambda: False)
+
+
+def _call(loss, y_true, y_pred):
+    """The values of a loss before any reduction, with operands of the dtype that Keras gives them."""
+    if not isinstance(loss, keras.losses.Loss):
+        dtype = keras.config.floatx()
+        return ops.convert_to_tensor(loss(ops.cast(y_true, dtype), ops.cast(y_pred, dtype)))
+    return ops.convert_to_tensor(loss.call(ops.cast(y_true, loss.dtype), ops.cast(y_pred, loss.dtype)))
+
+
+def keras_mask(outputs):
+    """Returns the mask that layers have attached to outputs (`Embedding(mask_zero=True)`), or None."""
+    return getattr(outputs, "_keras_mask", None)  # Keras has no public way to read it; it is pinned.
+
+
+def as_rank(weights, values):
+    """Returns weights of examples or positions with axes of 1 for what `values` have more, from the right."""
+    while len(weights.shape) < len(values.shape):
+        weights = ops.expand_dims(weights, -1)
+    while len(weights.shape) > len(values.shape) and weights.shape[-1] == 1:
+        weights = ops.squeeze(weights, -1)
+    return weights

@@ -1,0 +1,151 @@
+"""What is asked of a student when it is wrapped: that it is built, which outputs it has, what it ends in."""
+
+import warnings
+
+import keras
+
+_PASSED_ON = (
+    keras.layers.Reshape,
+    keras.layers.Flatten,
+    keras.layers.Permute,
+    keras.layers.Dropout,
+    keras.layers.Cropping1D,
+    keras.layers.Cropping2D,
+    keras.layers.Cropping3D,
+    keras.layers.UpSampling1D,
+    keras.layers.UpSampling2D,
+    keras.layers.UpSampling3D,
+    keras.layers.Identity,
+)
+_NOT_CALLED = ("train_step", "test_step", "predict_step", "compute_metrics", "fit", "evaluate", "predict")
+
+
+def check_built(student: keras.Model) -> None:
+    """Raises a `ValueError` unless the student is a built model."""
+    if not isinstance(student, keras.Model):
+        raise ValueError(f"Argument `student` must be a `keras.Model`. Received: {type(student).__name__}")
+    if not student.built:
+        raise ValueError(
+            f"The student {student.name!r} must be built before it is wrapped. Give it an `Input`, or call it once "
+            "on a batch."
+        )
+
+
+def output_spec(student: keras.Model):
+    """Returns the structure of a student's outputs as symbolic tensors; None if a subclassed one does not tell."""
+    if isinstance(getattr(student, "outputs", None), (list, tuple)) and student.outputs:
+        return student.outputs[0] if isinstance(student, keras.Sequential) else student.output
+    config = student.get_build_config() or {}
+    shapes = config.get("input_shape", config.get("shapes_dict"))
+    for dtype in ("float32", "int32"):
+        try:
+            return student.compute_output_spec(_symbolic(shapes, dtype))
+        except Exception:  # Whatever the network's own code raises on a symbolic input.
+            continue
+    return None
+
+
+def _symbolic(shapes, dtype):
+    if isinstance(shapes, dict):
+        return {name: _symbolic(shape, dtype) for name, shape in shapes.items()}
+    if isinstance(shapes, (list, tuple)) and shapes and isinstance(shapes[0], (list, tuple, dict)):
+        return [_symbolic(shape, dtype) for shape in shapes]
+    return keras.KerasTensor((None, *shapes[1:]), dtype)
+
+
+def final_activation(student: keras.Model, place: int) -> str | None:
+    """Returns `"softmax"` or `"sigmoid"` if that is the last that a student does for an output, else None.
+
+    Nested models and layers that only move numbers are looked through. Of a subclassed student the last layer is taken.
+    """
+    outputs = getattr(student, "outputs", None)
+    if not outputs:
+        layers = list(getattr(student, "layers", ()))
+        return _activation(layers[-1]) if layers else None
+    tensor = outputs[place]
+    while True:
+        operation, node, index = tensor._keras_history  # Private, and Keras is pinned; the first batch is seen as well.
+        if isinstance(operation, keras.Model):
+            return final_activation(operation, index)
+        activation = _activation(operation)
+        if activation:
+            return activation
+        linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
+        if not linear and not isinstance(operation, _PASSED_ON):
+            return None
+        inputs = operation._inbound_nodes[node].input_tensors
+        if len(inputs) != 1:
+            return None
+        tensor = inputs[0]
+
+
+def _activation(layer):
+    if isinstance(layer, keras.layers.Wrapper):
+        layer = layer.layer
+    if isinstance(layer, keras.Model):
+        return final_activation(layer, 0)
+    activation = getattr(layer, "activation", None)
+    for name in ("softmax", "sigmoid"):
+        # Of `keras.ops.softmax(x)` the operation bears the name.
+        if activation is getattr(keras.activations, name) or type(layer).__name__ == name.capitalize():
+            return name
+    return None
+
+
+def check_probabilities(task: str, from_logits: bool, activation: str | None, output: str) -> None:
+    """Raises a `ValueError` if the layers of a student show that probabilities would be taken for logits."""
+    if from_logits and activation and task != "regression":
+        raise ValueError(
+            f"The student ends in a {activation} ({output}), so `from_logits` must be False. Received: from_logits=True"
+        )
+
+
+def check_values(task: str, from_logits: bool, values, output: str) -> None:
+    """Checks some of the student's outputs: what the layers did not show.
+
+    Args:
+        task: Name of the task.
+        from_logits: What was said of the outputs.
+        values: Array `[examples, ..., classes]`.
+        output: What the output is called in a sentence.
+
+    Raises:
+        ValueError: If probabilities were called logits, or the other way round.
+    """
+    values = keras.ops.convert_to_numpy(values).astype("float64")
+    if task == "regression" or not values.size:
+        return
+    between = bool(((values >= 0) & (values <= 1)).all())
+    sums = values.sum(axis=-1)
+    to_one = values.shape[-1] > 1 and bool((abs(sums - 1) < 2e-2).all())
+    if from_logits and task == "multiclass" and between and to_one:
+        raise ValueError(
+            f"The student gives probabilities ({output}: rows in [0, 1] that sum to 1), so `from_logits` must be "
+            "False. Received: from_logits=True"
+        )
+    if not from_logits and not (between and (task != "multiclass" or to_one)):
+        allowed = "rows in [0, 1] that sum to 1" if task == "multiclass" else "numbers in [0, 1]"
+        raise ValueError(
+            f"With from_logits=False the student must give probabilities, {allowed}. Received: {output} with numbers "
+            f"from {values.min():g} to {values.max():g}"
+            + (f" and rows that sum to {sums.flat[0]:g}" if task == "multiclass" else "")
+        )
+
+
+def own_method(student: keras.Model, name: str) -> bool:
+    """Whether a user's class overrides a method of `keras.Model`."""
+    for kind in type(student).__mro__:
+        if name in vars(kind):
+            return not kind.__module__.split(".")[0] == "keras"
+    return False
+
+
+def warn_of_methods(student: keras.Model) -> None:
+    """Warns of the student's own methods that `MeanTeacher` does not call."""
+    own = [name for name in _NOT_CALLED if own_method(student, name)]
+    if own:
+        warnings.warn(
+            f"The student's own {', '.join(f'`{name}`' for name in own)} ({type(student).__name__}) is not called: "
+            "`MeanTeacher` has steps of its own. Put what it computes into a loss, a layer or `compute_loss`.",
+            stacklevel=3,
+        )
