@@ -105,7 +105,7 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         frozen = 1.0 in (self.ema_decay.before, self.ema_decay.after)
         if frozen and model.teacher_weights != "own":
             raise ValueError(
-                "Argument `ema_decay` must be in the range [0, 1): a teacher that never moves keeps its first, untrained "
+                "Argument `ema_decay` must be in the range [0, 1): a teacher that never moves keeps its untrained "
                 'weights. Received: ema_decay=1.0 without a `MeanTeacher` with teacher_weights="own"'
             )
         if self.automatic:

@@ -15,7 +15,7 @@ def several_workers() -> bool:
 
 
 def sum_over_replicas(values: list) -> list:
-    """Returns scalars summed over the replicas of the active strategy, in one reduction; on one replica, as they are."""
+    """Returns scalars summed over the replicas of the active strategy, in one reduction."""
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1 or not values:
         return values

@@ -280,7 +280,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def _costs(self, x, labels, outputs, target, known, weight, penalties):
         """All costs of a batch, each divided by what it is to be divided by over all replicas."""
         trained = self.outputs_of_student
-        sums = [o.label_cost(l, outputs[o.place], self._own_loss(x, o)) for o, l in zip(trained, labels, strict=True)]
+        sums = [
+            output.label_cost(of_output, outputs[output.place], self._own_loss(x, output))
+            for output, of_output in zip(trained, labels, strict=True)
+        ]
         if target is not None:
             for output, of_output in zip(trained, labels, strict=True):
                 mask = self._passes.mask(of_output.mask, self.consistency_on_labeled)
@@ -485,7 +488,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         return kept
 
     def _warn_of_nothing(self):
-        counts = {o: float(ops.convert_to_numpy(self._trackers[o.metric_name("student_error")].count)) for o in self.outputs_of_student}
+        counts = {
+            o: float(ops.convert_to_numpy(self._trackers[o.metric_name("student_error")].count))
+            for o in self.outputs_of_student
+        }
         nothing = [str(output) for output, count in counts.items() if not count]
         if nothing and not self._warned_of_nothing:
             self._warned_of_nothing = True
@@ -497,7 +503,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     @property
     def trainable_variables(self):
-        # Not `teacher.trainable = False`: that would put the teacher's batch normalization into inference mode for good.
+        # Not `teacher.trainable = False`: that would put the teacher's batch normalization into inference mode.
         return self.student.trainable_variables if self.trainable else []
 
     @property
@@ -830,8 +836,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """The trained outputs of the student, and the structure that labels have."""
         if spec is None:
             raise ValueError(
-                f"The outputs of the student {self.student.name!r} can't be seen: its `call` fails on a symbolic batch. "
-                "Wrap it as a functional model: `keras.Model(inputs, network(inputs))`."
+                f"The outputs of the student {self.student.name!r} can't be seen: its `call` fails on a symbolic "
+                "batch. Wrap it as a functional model: `keras.Model(inputs, network(inputs))`."
             )
         flat = keras.tree.flatten(spec)
         if self.two_heads:
@@ -840,7 +846,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             spec, self._template = flat[0], 0
         else:
             self._template = keras.tree.pack_sequence_as(spec, list(range(len(flat))))
-        if self.logit_distance_weight and not self.two_heads:
+        if self.logit_distance_weight > 0 and not self.two_heads:
             raise ValueError(
                 "A logit distance needs a student with two heads and two_heads=True. Received: two_heads=False, "
                 f"{len(flat)} output{'s' * (len(flat) > 1)}"
@@ -915,8 +921,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             and any(o.rank > 2 for o in self.outputs_of_student)
         ):
             raise ValueError(
-                "Temporal ensembling remembers a prediction of each pixel where the pixel was, so it can't be used with "
-                "`shared_augmentation`. Received: both"
+                "Temporal ensembling remembers a prediction of each pixel where the pixel was, so it can't be used "
+                "with `shared_augmentation`. Received: both"
             )
 
     def _make_ensembles(self):

@@ -76,7 +76,8 @@ class Labels:
 
     Attributes:
         values: Labels with 0 in place of what is missing.
-        mask: Float32, 1 where there is a label: `[batch, ...]`, of yes-or-no outputs and numbers `[batch, ..., outputs]`.
+        mask: Float32, 1 where there is a label: `[batch, ...]`; of yes-or-no outputs and numbers one for each,
+            `[batch, ..., outputs]`.
         weight: The mask times the weights of examples and classes.
         weighted: Whether there are such weights.
         places: How many labels there could be in the batch, float32.

@@ -136,7 +136,7 @@ def own_method(student: keras.Model, name: str) -> bool:
     """Whether a user's class overrides a method of `keras.Model`."""
     for kind in type(student).__mro__:
         if name in vars(kind):
-            return not kind.__module__.split(".")[0] == "keras"
+            return kind.__module__.split(".")[0] != "keras"
     return False
 
 

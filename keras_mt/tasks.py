@@ -154,19 +154,15 @@ def check_shape(task: str, labels, shape: tuple, name: str) -> None:
 
 def sentences(task: str, columns: int | None, name: str) -> dict[str, str]:
     """The sentences about wrong labels, which end with what was found."""
+    largest = columns - 1 if columns else "C - 1"
     return {
-        "classes": (
-            f"{name} must hold class labels from 0 to {columns - 1 if columns else 'C - 1'}, or {UNLABELED} for unlabeled examples. "
-            "Received: "
-        ),
+        "classes": f"{name} must hold class labels from 0 to {largest}, or {UNLABELED} for unlabeled. Received: ",
         "whole": f"{name} must hold integer class labels. Received: ",
-        "one_hot": (
-            f"{name} must hold one-hot labels: rows that sum to 1, or {UNLABELED} in all columns for unlabeled "
-            "examples. Received: a row that sums to "
-        ),
-        "yes_or_no": f"{name} must hold labels from 0 (no) to 1 (yes), or {UNLABELED} for unlabeled outputs. Received: ",
+        "one_hot": f"{name} must hold one-hot labels: rows that sum to 1, or {UNLABELED} in all columns for unlabeled "
+        "examples. Received: a row that sums to ",
+        "yes_or_no": f"{name} must hold labels from 0 (no) to 1 (yes), or {UNLABELED} for unlabeled ones. Received: ",
         "finite": f"{name} must hold finite numbers, or NaN for unlabeled outputs. Received: ",
-    }  # fmt: skip
+    }
 
 
 def _findings(task, labels, shape, name, lib):

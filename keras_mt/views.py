@@ -131,8 +131,8 @@ def _with_channel(labels):
 def moves_pictures(augmentation: Augmentation, shape: tuple, dtype: str = "float32") -> bool:
     """Whether an augmentation moves what is in an example to another place of it.
 
-    Seen by what it does: of random examples one pixel is changed, and both are augmented under the same noise. Where the
-    changed pixel then stands out is where it was moved to.
+    Seen by what it does: of random examples one pixel is changed, and both are augmented under the same noise. Where
+    the changed pixel then stands out is where it was moved to.
 
     Args:
         augmentation: The augmentation.

@@ -61,7 +61,12 @@ def test_both_errors_are_measured_on_labeled_examples_only(batch):
 def test_saving_and_loading_keeps_networks_optimizer_and_settings(batch, tmp_path):
     images, labels = batch
     model = keras_mt.MeanTeacher(
-        small_convnet(num_heads=2), consistency=0.3, consistency_on_labeled=False, two_heads=True, logit_distance_weight=0.1, seed=5
+        small_convnet(num_heads=2),
+        consistency=0.3,
+        consistency_on_labeled=False,
+        two_heads=True,
+        logit_distance_weight=0.1,
+        seed=5,
     )
     model.compile(keras_mt.optimizers.ScheduledAdam(0.01), metrics=["accuracy"])
     model.fit(images, labels, verbose=0, callbacks=[callback()])

@@ -213,7 +213,7 @@ def test_labeled_examples_can_be_left_out_of_the_consistency_cost(batch):
 
 def test_two_heads_are_each_trained_by_their_own_cost(batch):
     images, labels = batch
-    model = compiled(small_convnet(num_heads=2))
+    model = compiled(small_convnet(num_heads=2), two_heads=True)
     classification, consistency = (
         model.student.get_layer(f"{name}_logits") for name in ("classification", "consistency")
     )

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,7 +16,6 @@ from keras_mt.experiments.exporting.serving import fitted_image
 from keras_mt.experiments.reporting.contact_sheet import draw_contact_sheet
 from keras_mt.experiments.running import saved_networks
 from keras_mt.experiments.running.run_directory import RunDirectory
-from keras_mt.teacher import heads
 
 _BATCH = 64
 
@@ -58,5 +58,5 @@ def _probabilities(network, paths):
             raise RunError(f"{path} can't be read ({error.strerror})") from error
         except tf.errors.OpError as error:
             raise RunError(f"{path} can't be decoded; {', '.join(SUFFIXES)} are read") from error
-    logits = heads(network.predict_on_batch(tf.stack(images)))[0]
+    logits = keras.tree.flatten(network.predict_on_batch(tf.stack(images)))[0]
     return tf.nn.softmax(tf.cast(logits, "float32")).numpy()

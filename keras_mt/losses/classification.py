@@ -1,4 +1,4 @@
-"""Classification cost and error of batches in which some examples have no label (Tarvainen & Valpola 2017, section 2)."""
+"""Classification cost and error of batches in which some examples have no label."""
 
 import keras
 from keras import ops

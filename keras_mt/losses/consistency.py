@@ -1,8 +1,8 @@
 """Consistency costs: how far the student's prediction is from the target's.
 
 Each is a Keras loss that is called with the target's logits as `y_true` and the student's as `y_pred`, both
-`[batch, ..., classes]`, and yields one number an example (or pixel), `[batch, ...]`. No gradient is stopped here: whether
-the target gets one is the method's decision.
+`[batch, ..., classes]`, and yields one number an example (or pixel), `[batch, ...]`. No gradient is stopped here:
+whether the target gets one is the method's decision.
 
 Reference: Tarvainen & Valpola (2017), section 2 and appendix C, https://arxiv.org/abs/1703.01780
 """

@@ -13,8 +13,8 @@ from benchmarks import pipeline, torch_worker
 from benchmarks.machine import Size
 from benchmarks.timing import ratio
 from keras_mt import schedules
-from keras_mt import teacher as twin
 from keras_mt.architectures import convnet13
+from keras_mt.teacher import averaged_pairs, update_ema
 
 _WEIGHT = schedules.RampUpDown(1.0, 40_000)
 _DECAY = schedules.EMADecay(0.99, 0.999, 40_000)
@@ -132,7 +132,7 @@ def _average_alone(model):
 
     @tf.function
     def average():
-        twin.move_average(twin.averaged_pairs(model.student, model.teacher), _DECAY(step))
+        update_ema(averaged_pairs(model.student, model.teacher), {}, _DECAY(step))
         step.assign_add(1)
         return _WEIGHT(step)
 

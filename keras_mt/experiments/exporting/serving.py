@@ -4,12 +4,11 @@ import keras
 import tensorflow as tf
 
 from keras_mt.experiments.datasets.image_views import plain_view
-from keras_mt.teacher import heads
 
 
 def probabilities(network: keras.Model, images) -> dict:
     """Returns `{"probabilities": [batch, classes]}` of images `[batch, height, width, channels]`, 0 to 255."""
-    logits = heads(network(keras.ops.cast(images, "float32"), training=False))[0]
+    logits = keras.tree.flatten(network(keras.ops.cast(images, "float32"), training=False))[0]
     return {"probabilities": keras.ops.softmax(keras.ops.cast(logits, "float32"))}
 
 

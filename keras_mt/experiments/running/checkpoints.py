@@ -67,8 +67,10 @@ class Checkpoints(StepCallback):
             "optimizer": model.optimizer.variables,
             "batches_seen": [model.batches_seen],
         }
-        if model.prediction_ensemble is not None:
-            groups["prediction_ensemble"] = model.prediction_ensemble.weights
+        if model.prediction_ensembles:
+            groups["prediction_ensemble"] = [w for ensemble in model.prediction_ensembles for w in ensemble.weights]
+        if model.exact_averages:
+            groups["exact_averages"] = model.exact_averages
         content = {name: [v.value for v in variables] for name, variables in groups.items()}
         self._shared = [v for variables in content.values() for v in variables]
         # Each replica has metrics of its own: what is saved is their sum, which all workers compute together.

@@ -29,7 +29,7 @@ from keras_mt.experiments.running.workers import Workers
 
 _LARGEST_ZCA = 12_288  # 64×64 pixels in color: a matrix of 600 MB.
 # What the library calls a value of --averaged_over.
-REDUCTIONS = {"batch": "batch", "participants": "participants"}
+REDUCTIONS = {"batch": "batch", "participants": "labeled"}
 JIT_COMPILE = {"auto": "auto", "true": True, "false": False}
 DTYPES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -107,7 +107,8 @@ def build_model(config: Config, data: ImageData, lengths: Lengths) -> keras_mt.M
         method=config.method,
         consistency=config.consistency_trust if config.consistency == "trust" else config.consistency,
         consistency_on_labeled=config.consistency_on_labeled,
-        averaged_over=REDUCTIONS[config.averaged_over],
+        reduction=REDUCTIONS[config.averaged_over],
+        two_heads=config.num_heads == 2,
         separate_passes=config.labeled if config.separate_passes else None,
         logit_distance_weight=config.logit_distance_weight,
         logit_distance=keras_mt.losses.LogitDistance(config.logit_distance_over),
