@@ -41,18 +41,28 @@ def _check_backend(backend):
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Finds Keras as it would be found, and registers when it has been executed."""
+    """Finds Keras as it would be found, and registers when it has been executed.
+
+    Keras may be looked for and not imported: `import tensorflow` does so.
+    """
+
+    def __init__(self):
+        self._searching = False
 
     def find_spec(self, name, path, target=None):
-        if name != "keras":
+        if name != "keras" or self._searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._searching = False
         if spec is not None:
             execute = spec.loader.exec_module
 
             def then_register(module):
                 execute(module)
+                sys.meta_path.remove(self)
                 _register()
 
             spec.loader.exec_module = then_register

@@ -48,6 +48,7 @@ def saved(tmp_path_factory):
     [
         "import keras_mt, keras",
         "import keras, keras_mt",
+        "import keras_mt, tensorflow, keras",
         "import tensorflow as tf, keras_mt; keras = tf.keras",
         "import keras_mt.mean_teacher, keras",
         "import keras_mt.layers, keras",
