@@ -163,7 +163,7 @@ class Output:
         y = ops.convert_to_tensor(y)
         if self.task.each_output and len(y.shape) < self.rank:
             y = ops.expand_dims(y, -1)
-        tasks.require_labels(self.task_name, y, self.shape, self.labels_name)
+        y = tasks.require_labels(self.task_name, y, self.shape, self.labels_name)
         values, mask = self.task.mask(y, self.rank)
         places = ops.cast(ops.size(mask), "float32")
         padding = keras_mask(outputs)

@@ -238,22 +238,30 @@ def check_arrays(task: str, labels: np.ndarray, shape: tuple, name: str) -> None
 _BEGIN, _END = "keras_mt: ", " :keras_mt"
 
 
-def require(condition, sentence: str, value="") -> None:
+def require(condition, sentence: str, value="") -> list:
     """Asserts a condition inside of a compiled step; `sentence_of` finds the sentence in what is raised.
 
     Args:
         condition: Scalar boolean tensor.
         sentence: What is said if it does not hold.
         value: What was found, a scalar; it follows the sentence.
+
+    Returns:
+        The operations that what must not run before them is to depend on: none in eager mode.
     """
-    tf.debugging.Assert(condition, [f"{_BEGIN}{sentence}{_END}", value])
+    operation = tf.debugging.Assert(condition, [f"{_BEGIN}{sentence}{_END}", value])
+    return [] if operation is None else [operation]
 
 
-def require_labels(task: str, labels, shape: tuple, name: str) -> None:
-    """Checks the labels of a batch inside of a compiled step. Arguments as `check_arrays` has them."""
-    labels = losses.signed(labels)
+def require_labels(task: str, labels, shape: tuple, name: str):
+    """Returns the labels of a batch, checked inside of a compiled step. Arguments as `check_arrays` has them."""
+    labels, operations = losses.signed(labels), []
     for wrong, value, sentence in _findings(task, labels, shape, name, ops):
-        require(ops.logical_or(ops.logical_not(wrong), ops.equal(ops.size(labels), 0)), sentence, value)
+        right = ops.logical_or(ops.logical_not(wrong), ops.equal(ops.size(labels), 0))
+        operations += require(right, sentence, value)
+    # What a loss would say of the same labels must not come first.
+    with tf.control_dependencies(operations):
+        return tf.identity(labels)
 
 
 def sentence_of(error: Exception) -> str | None:
