@@ -11,7 +11,7 @@ from keras import ops
 from keras_mt import first_batch, losses, schedules, student_checks, tasks
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
-from keras_mt.outputs import Output, as_rank, names_of, spread
+from keras_mt.outputs import Output, as_rank, names_of, spread, spread_metrics
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
@@ -206,7 +206,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         x, index = self._split_index(x, training=True)
 
         # Views: the same examples twice, under independent noise.
-        x, y = self._moved(x, y)
+        x, y = self._moved(x, y, sample_weight)
         x, x_of_target = self._views(x)
         step = tf.identity(self.optimizer.iterations)
         weight = self._consistency_weight(step) if self._consistency_weight else tf.constant(0.0)
@@ -260,8 +260,17 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             return split_index(x, self.student.inputs, training)
         return x, None
 
-    def _moved(self, x, y):
-        return self._augment_both(x, y, step=self.batches_seen) if self._augment_both else (x, y)
+    def _moved(self, x, y, sample_weight):
+        """A batch after the augmentation that both networks share."""
+        if not self._augment_both:
+            return x, y
+        if any(weight is not None and len(weight.shape) > 1 for weight in sample_weight):
+            raise ValueError(
+                "`sample_weight` must be one number an example with `shared_augmentation`, which does not move weights. "
+                f"Received: shapes {[tuple(w.shape) for w in sample_weight if w is not None]}"
+            )
+        x, y = self._augment_both(x, keras.tree.pack_sequence_as(self._template, y), step=self.batches_seen)
+        return x, self._flat_labels(y)
 
     def _views(self, x):
         """The student's and the target's view of a batch."""
@@ -551,7 +560,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         compute_loss = self._compute_loss_of_student(loss)
         per_output = [spread(value, self._template, argument) for value, argument in (
             (loss, "loss"), (loss_weights, "loss_weights"))]  # fmt: skip
-        wanted = [self._metrics_of_outputs(given, name) for given, name in (
+        wanted = [spread_metrics(given, self._template, name) for given, name in (
             (metrics, "metrics"), (weighted_metrics, "weighted_metrics"))]  # fmt: skip
         for output in self.outputs_of_student:
             place = output.label_place
@@ -575,29 +584,6 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
-
-    def _metrics_of_outputs(self, given, argument):
-        """A list of metrics for each output."""
-        template = self._template
-        if given is None or not isinstance(template, (dict, list, tuple)):
-            given = [] if given is None else given
-            given = list(given) if isinstance(given, (list, tuple)) else [given]
-            return [given] * (len(keras.tree.flatten(template)))
-        if isinstance(template, dict) and isinstance(given, dict):
-            unknown = set(given) - set(template)
-            if unknown:
-                raise ValueError(
-                    f"Argument `{argument}` must name outputs of {sorted(template)}. Received: {sorted(unknown)}"
-                )
-            given = {key: given.get(key, []) for key in template}
-        elif isinstance(template, dict):
-            given = dict.fromkeys(template, given)
-        elif not isinstance(given, (list, tuple)) or len(given) != len(template):
-            given = [given] * len(template)
-        lists = keras.tree.flatten_up_to(template, given) if hasattr(keras.tree, "flatten_up_to") else None
-        if lists is None:
-            lists = [given[key] for key in sorted(template)] if isinstance(template, dict) else list(given)
-        return [list(part) if isinstance(part, (list, tuple)) else [part] for part in lists]
 
     def _calls_compute_loss(self):
         return any(output.compute_loss for output in self.outputs_of_student)

@@ -54,6 +54,31 @@ def spread(value, template, argument: str) -> list:
     return [value]
 
 
+def spread_metrics(given, template, argument: str) -> list[list]:
+    """Returns the metrics of each output, as `keras.Model.compile` understands them.
+
+    Args:
+        given: A metric or a list of them for all outputs; a dict by the outputs' names, of which some may be left out;
+            or a list with an entry for each output.
+        template: The structure of the outputs.
+        argument: Name of the argument.
+
+    Raises:
+        ValueError: If there is no output of a name.
+    """
+    if isinstance(template, dict):
+        if isinstance(given, dict) and set(given) - set(template):
+            unknown = sorted(set(given) - set(template))
+            raise ValueError(f"Argument `{argument}` must name outputs of {sorted(template)}. Received: {unknown}")
+        parts = [(given.get(key) if isinstance(given, dict) else given, template[key]) for key in sorted(template)]
+    elif isinstance(template, (list, tuple)):
+        each = isinstance(given, (list, tuple)) and len(given) == len(template)
+        parts = list(zip(given if each else [given] * len(template), template, strict=True))
+    else:
+        return [[] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]]
+    return [metrics for part, of_output in parts for metrics in spread_metrics(part, of_output, argument)]
+
+
 def names_of(template, student: keras.Model | None = None) -> list[str]:
     """Returns the names of outputs, as Keras has them: keys of a dict, else the names of the layers."""
     if isinstance(template, dict):
