@@ -266,7 +266,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             return x, y
         if any(weight is not None and len(weight.shape) > 1 for weight in sample_weight):
             raise ValueError(
-                "`sample_weight` must be one number an example with `shared_augmentation`, which does not move weights. "
+                "`sample_weight` must be one number an example: `shared_augmentation` does not move weights. "
                 f"Received: shapes {[tuple(w.shape) for w in sample_weight if w is not None]}"
             )
         x, y = self._augment_both(x, keras.tree.pack_sequence_as(self._template, y), step=self.batches_seen)
@@ -498,7 +498,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _warn_of_nothing(self):
         counts = {
-            o: float(ops.convert_to_numpy(self._trackers[o.metric_name("student_error")].count))
+            o: float(ops.convert_to_tensor(self._trackers[o.metric_name("student_error")].count))
             for o in self.outputs_of_student
         }
         nothing = [str(output) for output, count in counts.items() if not count]
@@ -672,7 +672,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     # Before the first step ---------------------------------------------------------------------------------------
 
     def _is_first_step(self):
-        return self.optimizer is not None and int(keras.ops.convert_to_numpy(self.optimizer.iterations)) == 0
+        return self.optimizer is not None and int(ops.convert_to_tensor(self.optimizer.iterations)) == 0
 
     def before_first_step(self, batch) -> None:
         if self._is_first_step():

@@ -93,7 +93,7 @@ def fingerprint(network: keras.Model) -> int:
     """Returns a checksum of a network's weights, which tells whether somebody has changed them."""
     content = 0
     for weight in network.weights:
-        content = zlib.crc32(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).view("uint8"), content)
+        content = zlib.crc32(np.ascontiguousarray(keras.ops.convert_to_tensor(weight).numpy()).view("uint8"), content)
     return content
 
 

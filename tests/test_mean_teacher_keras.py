@@ -222,7 +222,7 @@ def test_bad_arguments_of_mean_teacher_are_named(arguments, message):
         {"consistency_weight": -1.0},
         {"consistency_weight": float("nan")},
         {"rampup_steps": -5},
-        {"ema_decay": 1.0},
+        {"ema_decay": 1.5},
         {"ema_decay_during_rampup": -0.1},
     ],
 )
