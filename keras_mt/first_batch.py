@@ -34,6 +34,18 @@ def peek(x, y, count: int = _LOOKED_INTO) -> tuple[list[tuple], object]:
     return [(_arrays(x), None if y is None else _arrays(y))], x
 
 
+def label_shapes(x, y):
+    """Returns the shapes of labels without the number of examples, of what tells them before it is read; else None."""
+    if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
+        _, labels = _pair(x.element_spec)
+        specs = [getattr(spec, "shape", None) for spec in keras.tree.flatten(labels)]
+        return tuple(None if shape is None or shape.rank is None else (shape.rank, shape[-1:]) for shape in specs)
+    if y is None or not _is_array_like(y):
+        return None
+    # Keras makes a column of a pandas series.
+    return tuple((_is_pandas(part), *part.shape[1:]) for part in keras.tree.flatten(y) if part is not None)
+
+
 def is_batched(x) -> bool:
     """Whether what `fit` was given comes in batches, with its labels."""
     return not _is_array_like(x)

@@ -195,6 +195,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._class_weight = None
         self._trackers = self._make_trackers()
         self._fitted = []
+        self._label_shapes = {}
         self._compared = teacher_weights == "own"
         self._warned_of_nothing = False
         self.built = True
@@ -372,7 +373,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             outputs = keras.tree.flatten(network(x, training=False))
             labels = self._labels(y, outputs, sample_weight, None)
             rows = ops.cast(ops.shape(labels[0].mask)[0], "float32")
-            penalty = tf.add_n([ops.zeros(()), *(ops.cast(ops.sum(loss), "float32") for loss in network.losses)])
+            penalty = tf.add_n([tf.zeros(()), *(ops.cast(ops.sum(loss), "float32") for loss in network.losses)])
             self._trackers[f"{name}_penalty"].add(penalty * rows, rows)
             for output, of_output in zip(self.outputs_of_student, labels, strict=True):
                 prediction = outputs[output.place]
@@ -442,11 +443,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     @property
     def metrics(self):
-        own = [self._trackers, *(metric for output in self.outputs_of_student for metric, _ in output.metrics)]
-        theirs = [
-            m for m in super().metrics if m is not self._trackers and m not in own and m not in self._trackers.metrics
-        ]
-        return [*theirs, *own]
+        given = [metric for output in self.outputs_of_student for metric, _ in output.metrics]
+        own = {id(metric) for metric in (self._trackers, *self._trackers.metrics)}
+        theirs = [metric for metric in super().metrics if id(metric) not in own]
+        return [*theirs, self._trackers, Trackers(given, "given")]
 
     def get_metrics_result(self):
         results = super().get_metrics_result()
@@ -610,6 +610,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         `class_weight` weighs each label, pixel or token of its class. `sample_weight` weighs the cost of labels only.
         """
         self._set_class_weight(class_weight)
+        self._note_labels("train_function", x, y)
         if self._is_first_step() or not first_batch.is_batched(x) or self._wants_shares(callbacks):
             self._fitted, x = first_batch.peek(x, y)
         try:
@@ -632,22 +633,25 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As `keras.Model.train_on_batch`, with the checks of `fit`."""
         self._set_class_weight(class_weight)
+        self._note_labels("train_function", x, y)
         if self._is_first_step() and not self._under_strategy:
             self._before_first_step(x)
         with self._sentences():
             return super().train_on_batch(x, y, sample_weight, None, return_dict)
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, x=None, y=None, *args, **kwargs):
         """As `keras.Model.evaluate`, of both networks; `loss` and the compiled metrics are the teacher's."""
+        self._note_labels("test_function", x, y)
         with self._sentences():
-            results = super().evaluate(*args, **kwargs)
+            results = super().evaluate(x, y, *args, **kwargs)
         self._warn_of_nothing()
         return results
 
-    def test_on_batch(self, *args, **kwargs):
+    def test_on_batch(self, x, y=None, *args, **kwargs):
         """As `keras.Model.test_on_batch`, of both networks."""
+        self._note_labels("test_function", x, y)
         with self._sentences():
-            return super().test_on_batch(*args, **kwargs)
+            return super().test_on_batch(x, y, *args, **kwargs)
 
     def make_train_function(self, force=False):
         if self.method != "supervised" and self._consistency_weight is None:
@@ -745,8 +749,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 raise ValueError(
                     f"Argument `y` must be a dict with labels for {sorted(template)}. Received: {type(y).__name__}"
                 )
-            y = {key: y.get(key) for key in template} | {key: y[key] for key in y if key not in template}
-            return spread(y, template, "y")
+            missing = [o.name for o in self.outputs_of_student if y.get(o.name, y) is None or o.name not in y]
+            if missing and not any(isinstance(part, (dict, list, tuple)) for part in template.values()):
+                raise ValueError(f"Argument `y` must hold labels for each trained output. Received: none for {missing}")
+            return spread({key: y.get(key) for key in template} | y, template, "y")
         if isinstance(template, (list, tuple)):
             if len(flat) != len(keras.tree.flatten(template)) or (len(flat) > 1 and not isinstance(y, (list, tuple))):
                 raise ValueError(
@@ -756,6 +762,13 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if len(flat) != 1:
             raise ValueError(f"Argument `y` must be the labels of one output. Received: {len(flat)} arrays")
         return flat
+
+    def _note_labels(self, function, x, y):
+        """Lets a step be traced anew for labels of another kind: TensorFlow would give both an unknown shape."""
+        shapes = first_batch.label_shapes(x, y)
+        if shapes != self._label_shapes.setdefault(function, shapes):
+            setattr(self, function, None)
+            self._label_shapes[function] = shapes
 
     def _check_arrays(self, x, y):
         first_batch.check_finite(x)

@@ -185,7 +185,12 @@ class Output:
             class_weight: Weight of each class `[classes]`; None for 1.
         """
         tasks.check_shape(self.task_name, y, self.shape, self.labels_name)
-        y = ops.convert_to_tensor(y)
+        y = tf.convert_to_tensor(y)
+        if y.shape.rank is None:
+            raise ValueError(
+                f"{self.labels_name} must have a known number of axes. Received: a tensor of unknown shape; give it "
+                "one with `tf.ensure_shape`"
+            )
         if self.task.each_output and len(y.shape) < self.rank:
             y = ops.expand_dims(y, -1)
         y = tasks.require_labels(self.task_name, y, self.shape, self.labels_name)
@@ -353,10 +358,12 @@ class Output:
                 raise ValueError(
                     f"Metric {name!r} needs classes or yes-or-no outputs. Received: {self}, which is numbers"
                 )
-            return keras.metrics.MeanMetricWrapper(
+            accuracy = keras.metrics.MeanMetricWrapper(
                 lambda labels, outputs: 1.0 - self.task.errors(labels, self.logits(outputs)),
                 name=self.metric_name(name),
             )
+            accuracy._direction = "up"  # As Keras' own metrics tell its callbacks; see `trackers.Average`.
+            return accuracy
         if name.lower() in _CROSS_ENTROPY:
             loss = self.task.loss(self.from_logits, None)
             return keras.metrics.MeanMetricWrapper(loss.call, name=self.metric_name(name))

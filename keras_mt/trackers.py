@@ -63,10 +63,11 @@ class Trackers(MetricsList):
 
     Args:
         metrics: The metrics.
+        name: Name of all of them together.
     """
 
-    def __init__(self, metrics: list[keras.metrics.Metric]):
-        super().__init__(metrics, name="trackers")
+    def __init__(self, metrics: list[keras.metrics.Metric], name: str = "trackers"):
+        super().__init__(metrics, name=name)
         self.by_name = {metric.name: metric for metric in metrics}
 
     def __getitem__(self, name: str) -> keras.metrics.Metric:

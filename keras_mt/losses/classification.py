@@ -97,7 +97,7 @@ class ClassificationCost(keras.losses.Loss):
         else:
             labels = ops.cast(labels[..., 0] if len(labels.shape) == rank else labels, "int32")
             cost = keras.losses.sparse_categorical_crossentropy(labels, y_pred, from_logits=self.from_logits)
-        return cost * labeled
+        return cost * ops.cast(labeled, cost.dtype)
 
     def get_config(self):
         return {**super().get_config(), "from_logits": self.from_logits}

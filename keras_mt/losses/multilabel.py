@@ -50,7 +50,8 @@ class MultiLabelCost(keras.losses.Loss):
     def call(self, y_true, y_pred):
         """Returns the cost of each output `[batch, ..., outputs]`, 0 where the label is -1."""
         labels, known = mask_unknown(y_true)
-        return ops.binary_crossentropy(ops.cast(labels, y_pred.dtype), y_pred, from_logits=self.from_logits) * known
+        cost = ops.binary_crossentropy(ops.cast(labels, y_pred.dtype), y_pred, from_logits=self.from_logits)
+        return cost * ops.cast(known, cost.dtype)
 
     def get_config(self):
         return {**super().get_config(), "from_logits": self.from_logits}

@@ -47,7 +47,7 @@ class RegressionCost(keras.losses.Loss):
     def call(self, y_true, y_pred):
         """Returns the cost of each output `[batch, ..., outputs]`, 0 where the label is NaN."""
         labels, known = mask_missing(y_true)
-        return ops.square(y_pred - ops.cast(labels, y_pred.dtype)) * known
+        return ops.square(y_pred - ops.cast(labels, y_pred.dtype)) * ops.cast(known, y_pred.dtype)
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
