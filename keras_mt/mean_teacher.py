@@ -660,6 +660,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 "weight of the consistency cost. Pass `callbacks=[MeanTeacherCallback(consistency_weight=...)]`.",
                 stacklevel=2,
             )
+        if not self.trainable_variables:
+            warnings.warn("The student has no trainable weights: nothing is learned.", stacklevel=2)
         return super().make_train_function(force)
 
     @contextlib.contextmanager
