@@ -298,7 +298,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             for output, of_output in zip(trained, labels, strict=True):
                 mask = self._passes.mask(of_output.mask, self.consistency_on_labeled)
                 if known is not None:
-                    mask = as_rank(known, of_output.mask) * (1.0 if mask is None else mask)
+                    known = as_rank(known, of_output.mask)
+                    mask = known if mask is None else known * as_rank(mask, known)
                 sums.append(output.consistency_cost(target[output.place], outputs[output.consistency_place], mask))
         rows = ops.cast(ops.shape(labels[0].mask)[0], "float32")
         *counts, rows_of_all = sum_over_replicas([*(s.count for s in sums), rows])
@@ -909,6 +910,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             )
         if self.two_views and (self.augmentation is not None or self.shared_augmentation is not None):
             raise ValueError("Arguments `two_views` and `augmentation` exclude each other. Received: both")
+        if self.two_views and self.method == "temporal_ensembling":
+            raise ValueError(
+                "Temporal ensembling has no pass for a second view: its targets are past predictions. Received: "
+                'two_views=True with method="temporal_ensembling"'
+            )
         if self.top5:
             for output in self.outputs_of_student:
                 if output.task_name != "multiclass" or (output.shape[-1] or 6) < 6:

@@ -48,7 +48,11 @@ def classification_errors(labels, predictions, among: int = 1):
     if len(labels.shape) == len(predictions.shape):
         labels = labels[..., 0] if labels.shape[-1] == 1 else ops.argmax(labels, axis=-1)
     if among > 1:
-        return 1.0 - ops.cast(ops.in_top_k(ops.cast(labels, "int32"), predictions, among), "float32")
+        # `ops.in_top_k` takes float32 of rank 2 alone.
+        own = ops.take_along_axis(predictions, ops.expand_dims(ops.cast(labels, "int32"), -1), axis=-1)
+        before = ops.sum(ops.cast(predictions > own, "int32"), axis=-1)
+        right = ops.logical_and(before < among, ops.all(ops.isfinite(predictions), axis=-1))
+        return 1.0 - ops.cast(right, "float32")
     predicted = ops.argmax(predictions, axis=-1)
     return ops.cast(ops.not_equal(predicted, ops.cast(labels, predicted.dtype)), "float32")
 
