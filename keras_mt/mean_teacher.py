@@ -824,7 +824,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         flat = [self._flat_labels(y) for _, y in self._fitted]
         for output in self.outputs_of_student:
             parts = [tf.convert_to_tensor(labels[output.label_place]) for labels in flat]
-            masks = [ops.convert_to_numpy(output.task.mask(part, output.rank)[1]).ravel() for part in parts]
+            masks = [output.task.mask(part, output.rank)[1].numpy().ravel() for part in parts]
             shares.append(float(np.mean(np.concatenate(masks))))
         return shares
 

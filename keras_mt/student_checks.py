@@ -106,13 +106,13 @@ def check_values(task: str, from_logits: bool, values, output: str) -> None:
     Args:
         task: Name of the task.
         from_logits: What was said of the outputs.
-        values: Array `[examples, ..., classes]`.
+        values: Eager tensor `[examples, ..., classes]`.
         output: What the output is called in a sentence.
 
     Raises:
         ValueError: If probabilities were called logits, or the other way round.
     """
-    values = keras.ops.convert_to_numpy(values).astype("float64")
+    values = values.numpy().astype("float64")
     if task == "regression" or not values.size:
         return
     between = bool(((values >= 0) & (values <= 1)).all())

@@ -223,7 +223,7 @@ def check_arrays(task: str, labels: np.ndarray, shape: tuple, name: str) -> None
         if wrong:
             raise ValueError(f"{sentence}{value:g}")
     _, labeled = TASKS[task].mask(tf.convert_to_tensor(labels), len(shape))
-    if not ops.convert_to_numpy(labeled).any():
+    if not labeled.numpy().any():
         missing = "NaN" if task == "regression" else UNLABELED
         raise ValueError(f"{name} must hold labeled examples. Received: {missing} (unlabeled) for all of them")
     if task == "multiclass" and shape[-1] and not is_one_hot(labels, shape):

@@ -177,7 +177,7 @@ def _alike(first, second):
     if first is second:
         return True
     first, second = (
-        keras.ops.convert_to_numpy(values) if hasattr(values, "dtype") else values for values in (first, second)
+        values.numpy() if hasattr(values, "numpy") else values for values in (first, second)
     )
     if not hasattr(first, "shape") or first.dtype.kind not in "fV" and str(first.dtype) != "bfloat16":
         return bool(np.array_equal(first, second))
