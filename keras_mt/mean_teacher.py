@@ -16,7 +16,7 @@ from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
 from keras_mt.trackers import Average, Latest, Trackers, mean_or_nan
-from keras_mt.views import STUDENT_VIEW, TEACHER_VIEW, Augmentation, SharedAugmentation, moves_pictures
+from keras_mt.views import STUDENT_VIEW, TEACHER_VIEW, Augmentation, SharedAugmentation, mixes_examples, moves_pictures
 
 METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
 REDUCTIONS = ("batch", "labeled")
@@ -946,35 +946,50 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         return [PredictionEnsemble(self.num_examples, shape, self.ensembling_momentum) for shape in shapes]
 
     def _make_augmentations(self):
-        inputs = [tuple(tensor.shape) for tensor in tf.nest.flatten(getattr(self.student, "inputs", None) or [])]
+        inputs = student_checks.input_shapes(self.student)
         one = both = None
         if self.augmentation is not None:
             one = Augmentation(self.augmentation, self.seed, inputs)
-            self._check_moves(one, inputs)
+            self._check_augmentation(one, inputs)
         if self.shared_augmentation is not None:
-            by_place = {o.label_place: o.rank == 4 and o.task_name == "multiclass" for o in self.outputs_of_student}
-            maps = [by_place.get(place, False) for place in keras.tree.flatten(self._template)]
-            for output in self.outputs_of_student:
-                if (
-                    isinstance(self.shared_augmentation, keras.Layer)
-                    and output.rank > 2
-                    and not by_place[output.label_place]
-                ):
-                    raise ValueError(
-                        f"A layer as `shared_augmentation` moves integer maps of classes. Received: {output} with "
-                        f"task={output.task_name!r} and shape {output.shape}; give a function of (x, y)"
-                    )
+            of_pixels = [o for o in self.outputs_of_student if o.rank > 2]
+            if isinstance(self.shared_augmentation, keras.Layer):
+                self._check_shared_layer(of_pixels, inputs)
+            mapped = {output.label_place for output in of_pixels}
+            maps = [place in mapped for place in keras.tree.flatten(self._template)]
             both = SharedAugmentation(self.shared_augmentation, self.seed, maps)
+            if isinstance(self.shared_augmentation, keras.Layer) and of_pixels:
+                both.check(tuple(size or 32 for size in inputs[0][1:]))
         return one, both
 
-    def _check_moves(self, augmentation, inputs):
+    def _check_shared_layer(self, of_pixels, inputs):
+        if of_pixels and (len(inputs) != 1 or len(inputs[0]) != 4):
+            raise ValueError(
+                "A layer as `shared_augmentation` moves one image `[batch, height, width, channels]`. Received: a "
+                f"student with inputs of shapes {inputs}; give a function of (x, y)"
+            )
+        for output in of_pixels:
+            sizes = [pair for pair in zip(output.shape[1:-1], inputs[0][1:-1], strict=False) if None not in pair]
+            if output.rank != 4 or output.task_name == "regression" or any(a != b for a, b in sizes):
+                raise ValueError(
+                    "A layer as `shared_augmentation` moves maps of classes of the image's size. Received: "
+                    f"{output} with task={output.task_name!r} and shape {output.shape}; give a function of (x, y)"
+                )
+        if len(of_pixels) < len(self.outputs_of_student) and len(inputs) == 1:
+            alone = Augmentation(self.shared_augmentation, self.seed, inputs)
+            self._check_mixes("shared_augmentation", alone, tuple(size or 8 for size in inputs[0][1:]))
+
+    def _check_augmentation(self, augmentation, inputs):
+        if len(inputs) != 1:
+            return
+        shape = tuple(size or 8 for size in inputs[0][1:])
+        self._check_mixes("augmentation", augmentation, shape)
         for output in self.outputs_of_student:
-            dense = len(inputs) == 1 and output.rank > 2 and len(inputs[0]) == output.rank
-            if not dense:
+            kept = output.rank - 2  # Axes of the input that the output has, too.
+            if kept < 1 or len(shape) <= kept:
                 continue
-            shape = tuple(size or 8 for size in inputs[0][1:])
             try:
-                moves = moves_pictures(augmentation, shape)
+                moves = moves_pictures(augmentation, shape, kept)
             except (ValueError, TypeError, tf.errors.OpError):
                 continue  # It needs other examples than random ones.
             if moves:
@@ -983,6 +998,17 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                     "teacher's views, and the labels, would lie apart. Use `shared_augmentation` for what moves them "
                     f"alike. Received: augmentation={self.augmentation}"
                 )
+
+    def _check_mixes(self, argument, augmentation, shape):
+        try:
+            mixes = mixes_examples(augmentation, shape)
+        except (ValueError, TypeError, NotImplementedError, tf.errors.OpError):
+            return
+        if mixes:
+            raise ValueError(
+                f"Argument `{argument}` must not mix examples: labels stay where they are. Received: "
+                f"{getattr(self, argument)}"
+            )
 
     # Saving ----------------------------------------------------------------------------------------------------------
 

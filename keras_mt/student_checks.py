@@ -45,6 +45,16 @@ def output_spec(student: keras.Model):
     return None
 
 
+def input_shapes(student: keras.Model) -> list[tuple]:
+    """Returns the shapes of a student's inputs, the batch first; none if a subclassed one does not tell."""
+    inputs = getattr(student, "inputs", None)
+    if inputs:
+        return [tuple(tensor.shape) for tensor in keras.tree.flatten(inputs)]
+    shape = (student.get_build_config() or {}).get("input_shape")
+    is_one = isinstance(shape, (tuple, list)) and all(size is None or isinstance(size, int) for size in shape)
+    return [(None, *shape[1:])] if is_one and shape else []
+
+
 def _symbolic(shapes, dtype):
     if isinstance(shapes, dict):
         return {name: _symbolic(shape, dtype) for name, shape in shapes.items()}

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_mt.losses.classification import signed
+
 # XLA reads 32 bits of a seed where a plain graph reads 64: seeds below 2³¹ give both the same draws.
 _LARGEST_SEED = 2**31 - 1
 _DRAWS_PER_STEP = 6
@@ -71,6 +73,7 @@ class Augmentation:
         if self._is_layer and not layer.built and shapes:
             layer.build(shapes[0] if len(shapes) == 1 else shapes)
         self._takes_seed = not self._is_layer and "seed" in inspect.signature(layer).parameters
+        self.draws_by_seed = self._is_layer or self._takes_seed
 
     def __call__(self, *values, step, view: int):
         """Returns one view of a batch.
@@ -92,8 +95,8 @@ class SharedAugmentation(Augmentation):
     """Moves images and what is labeled in them alike, before each network gets noise of its own.
 
     Args:
-        layer: A Keras image preprocessing layer; or a function from `(x, y)` to `(x, y)`, with `seed` if it has an
-            argument of that name.
+        layer: A Keras image preprocessing layer, or several in a `keras.Sequential` or `keras.layers.Pipeline`; or a
+            function from `(x, y)` to `(x, y)`, with `seed` if it has an argument of that name.
         seed: Seed of all noise.
         maps: Of the flattened labels, which are maps of the images' pixels: a layer moves these.
     """
@@ -101,6 +104,8 @@ class SharedAugmentation(Augmentation):
     def __init__(self, layer, seed: int, maps: list[bool]):
         super().__init__(layer, seed, [])
         self.maps = maps
+        # A Sequential with an Input takes tensors only; each of its layers takes images and maps.
+        self._parts = layer.layers if isinstance(layer, keras.Sequential) else [layer]
 
     def __call__(self, x, y, step):
         """Returns `(x, y)` of a batch, moved alike."""
@@ -110,26 +115,86 @@ class SharedAugmentation(Augmentation):
         moved = [place for place, is_map in enumerate(self.maps) if is_map]
         if not moved:
             return super().__call__(x, step=step, view=SHARED_VIEW), y
-        if len(moved) > 1:  # A layer takes one map: integer maps ride along as its channels.
-            maps = tf.concat([_with_channel(flat[place]) for place in moved], axis=-1)
-        else:
-            maps = _with_channel(flat[moved[0]])
-        # One more than the label, so that what a layer fills in with 0 is unlabeled.
-        together = super().__call__(
-            {"images": x, "segmentation_masks": tf.cast(maps, "float32") + 1.0}, step=step, view=SHARED_VIEW
-        )
-        maps = tf.cast(tf.round(together["segmentation_masks"]), "int32") - 1
-        for channel, place in enumerate(moved):
-            flat[place] = maps[..., channel : channel + 1] if len(flat[place].shape) == 4 else maps[..., channel]
+        channels = [_with_channel(flat[place]) for place in moved]
+        maps = 2.0 + tf.concat([tf.cast(signed(part), "float32") for part in channels], axis=-1)
+        # Each map and its negative: where a layer fills in, with whatever value, the two are no opposites any more.
+        together = {"images": x, "segmentation_masks": tf.concat([maps, -maps], axis=-1)}
+        set_noise(noise_variables(self.layer), self.seed, step, SHARED_VIEW)
+        for part in self._parts:
+            together = part(together, training=True)
+        maps, negatives = tf.split(tf.cast(together["segmentation_masks"], "float32"), 2, axis=-1)
+        maps = tf.where((maps + negatives == 0) & (maps > 0), maps - 2.0, -1.0)
+        channels = tf.split(maps, [part.shape[-1] for part in channels], axis=-1)
+        for place, part in zip(moved, channels, strict=True):
+            labels = flat[place]
+            part = part if len(labels.shape) == 4 else part[..., 0]
+            flat[place] = part if labels.dtype.is_floating else tf.cast(tf.round(part), "int32")
         return together["images"], keras.tree.pack_sequence_as(y, flat)
+
+    def check(self, shape: tuple) -> None:
+        """Refuses a layer that does not move images and maps of classes alike, seen by what it does.
+
+        Args:
+            shape: Shape of one image, `(height, width, channels)`.
+
+        Raises:
+            ValueError: If the layer takes no maps, moves them elsewhere than images, or mixes their classes.
+        """
+        if not self._is_layer:
+            return
+        random = np.random.default_rng(0)
+        images = random.uniform(0.2, 0.3, (_PROBES, *shape)).astype("float32")
+        maps = np.zeros((_PROBES, *shape[:-1]), "int32")
+        marked, marked_maps = images.copy(), maps.copy()
+        spot = tuple(slice(size // 4, size // 4 + 3) for size in shape[:-1])
+        marked[(slice(None, None, 2), *spot)], marked_maps[(slice(None, None, 2), *spot)] = 0.9, 1
+        probe = SharedAugmentation(self.layer, self.seed, [True])
+        kept = False
+        for step in range(3):
+            step = tf.constant(step, "int64")
+            try:
+                before, after = (
+                    [np.asarray(part) for part in probe(tf.constant(x), tf.constant(y, "float32"), step)]
+                    for x, y in ((images, maps), (marked, marked_maps))
+                )
+            except (AttributeError, TypeError, ValueError, NotImplementedError, tf.errors.OpError) as error:
+                raise ValueError(
+                    "Argument `shared_augmentation` must be Keras image preprocessing layers that move images and maps "
+                    'of classes (`{"images": ..., "segmentation_masks": ...}`), or a function of (x, y). Received: '
+                    f"{self.layer}, which fails on these with {type(error).__name__}"
+                ) from error
+            if np.setdiff1d(after[1], (-1.0, 0.0, 1.0)).size:
+                raise ValueError(
+                    "Argument `shared_augmentation` must move the classes of pixels as they are. Received: "
+                    f"{self.layer}, which mixes them"
+                )
+            differences = np.abs(after[0].astype("float64") - before[0]).sum(axis=-1)
+            for image, moved in zip(differences, after[1] == 1.0, strict=True):
+                found = image > 0.5 * image.max()
+                # A spot that was moved out, or erased, says nothing.
+                kept = kept or moved.any()
+                if image.max() > 1e-3 and moved.any() and np.abs(_center(found) - _center(moved)).max() > 1.5:
+                    raise ValueError(
+                        "Argument `shared_augmentation` must move images and maps of classes alike. Received: "
+                        f"{self.layer}, which moves them to different places"
+                    )
+        if not kept:
+            raise ValueError(
+                f"Argument `shared_augmentation` must keep maps of classes. Received: {self.layer}, after which no "
+                "pixel has its class"
+            )
 
 
 def _with_channel(labels):
     return labels if len(labels.shape) == 4 else labels[..., None]
 
 
-def moves_pictures(augmentation: Augmentation, shape: tuple, dtype: str = "float32") -> bool:
-    """Whether an augmentation moves what is in an example to another place of it.
+def _center(places):
+    return np.argwhere(places).mean(axis=0)
+
+
+def moves_pictures(augmentation: Augmentation, shape: tuple, axes: int | None = None) -> bool:
+    """Whether an augmentation moves what is in an example to another place of it, by a pixel or more.
 
     Seen by what it does: of random examples one pixel is changed, and both are augmented under the same noise. Where
     the changed pixel then stands out is where it was moved to.
@@ -137,21 +202,73 @@ def moves_pictures(augmentation: Augmentation, shape: tuple, dtype: str = "float
     Args:
         augmentation: The augmentation.
         shape: Shape of one example, `(height, width, channels)`, or other axes before the channels.
-        dtype: Dtype of the examples.
+        axes: How many of the first axes matter, by default all but the channels.
     """
-    random = np.random.default_rng(0)
-    examples = random.uniform(0.2, 0.3, (_PROBES, *shape)).astype(dtype)
-    changed = examples.copy()
-    place = tuple(size // 4 for size in shape[:-1])
-    changed[(slice(None), *place)] = 0.9
-    for step in range(3):
-        step = tf.constant(step, "int64")
-        views = [np.asarray(augmentation(tf.constant(v), step=step, view=STUDENT_VIEW)) for v in (examples, changed)]
-        if views[0].shape[1:-1] != tuple(shape[:-1]):
-            return True  # Cropped or resized.
-        differences = np.abs(views[1].astype("float64") - views[0]).sum(axis=-1)
-        for difference in differences:
-            found = np.unravel_index(difference.argmax(), difference.shape)
-            if difference.max() > 1e-3 and found != place:
+    axes = len(shape) - 1 if axes is None else axes
+    examples = np.random.default_rng(0).uniform(0.2, 0.3, (_PROBES, *shape)).astype("float32")
+    repeats = all(np.array_equal(*(_view(augmentation, examples, 0) for _ in range(2))) for _ in range(2))
+    for place in (tuple(size // 4 for size in shape[:-1]), tuple(min(1, size - 1) for size in shape[:-1])):
+        changed = examples.copy()
+        changed[(slice(None), *place)] = 0.9
+        differences = []
+        for step in range(3 if repeats else 12):
+            views = [_view(augmentation, part, step) for part in (examples, changed)]
+            if views[0].shape[1 : 1 + axes] != tuple(shape[:axes]):
+                return True  # Cropped or resized.
+            differences.append((views[1].astype("float64") - views[0]).reshape(_PROBES, *views[0].shape[1:]))
+        differences = np.concatenate(differences)
+        if not repeats:
+            if _stands_out_elsewhere(differences.sum(axis=-1), place, axes):
                 return True
+            continue
+        for difference in np.abs(differences).sum(axis=-1):
+            found = np.unravel_index(difference.argmax(), difference.shape)
+            if difference.max() > 1e-3 and found[:axes] != place[:axes]:
+                return True
+    return False
+
+
+def _view(augmentation, examples, step):
+    """One view, drawn alike each time as far as randomness can be set from outside."""
+    step = tf.constant(step, "int64")
+    if augmentation.draws_by_seed:
+        return np.asarray(augmentation(tf.constant(examples), step=step, view=STUDENT_VIEW))
+    state, key = np.random.get_state(), int(step)
+
+    @tf.function  # A function traced anew starts its draws anew; the program's own seed stays as it is.
+    def view(batch):
+        tf.random.set_seed(key)
+        return augmentation(batch, step=step, view=STUDENT_VIEW)
+
+    try:
+        np.random.seed(key)
+        return np.asarray(view(tf.constant(examples)))
+    finally:
+        np.random.set_state(state)
+
+
+def _stands_out_elsewhere(differences, place, axes):
+    """The same for draws that can't be repeated: on average over examples, noise cancels and movement does not."""
+    mean = differences.mean(axis=0)
+    error = differences.std(axis=0) / np.sqrt(len(differences))
+    found = np.argwhere((np.abs(mean) > 6 * error) & (np.abs(mean) > 0.2 * np.abs(mean).max()))
+    return bool(found.size) and bool((np.abs(found - np.array(place))[:, :axes] > 1).any())
+
+
+def mixes_examples(augmentation: Augmentation, shape: tuple) -> bool:
+    """Whether an augmentation puts parts of an example into others, as mixup and CutMix do.
+
+    Args:
+        augmentation: The augmentation.
+        shape: Shape of one example.
+    """
+    examples = np.random.default_rng(0).uniform(0.2, 0.3, (_PROBES, *shape)).astype("float32")
+    changed = examples.copy()
+    changed[::2] = 0.9
+    if not np.array_equal(*(_view(augmentation, examples, 0) for _ in range(2))):
+        return False  # Its draws can't be repeated.
+    for step in range(3):
+        views = [_view(augmentation, part, step).astype("float64") for part in (examples, changed)]
+        if np.abs(views[1] - views[0])[1::2].max() > 1e-3:
+            return True
     return False
