@@ -379,7 +379,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             for output, of_output in zip(self.outputs_of_student, labels, strict=True):
                 prediction = outputs[output.place]
                 cost = output.label_cost(of_output, prediction, self._own_loss(x, output))
-                self._trackers[output.metric_name(f"{name}_label_cost")].add(cost.total, cost.count)
+                count = ops.cast(cost.count, cost.total.dtype)
+                mean = ops.divide_no_nan(cost.total, count)
+                self._trackers[output.metric_name(f"{name}_label_cost")].add(mean * count, count)
                 self._update_errors(name, output, of_output, prediction)
                 if self.top5:
                     errors = losses.classification_errors(of_output.values, prediction, among=5)
