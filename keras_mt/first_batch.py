@@ -72,7 +72,7 @@ def _is_pandas(part):
 
 def _arrays(values):
     def array(part):
-        if part is None or isinstance(part, np.ndarray):
+        if part is None or isinstance(part, (np.ndarray, tf.SparseTensor, tf.RaggedTensor)):
             return part
         if _is_pandas(part):
             part = part.to_numpy()
@@ -80,6 +80,18 @@ def _arrays(values):
         return part.numpy() if hasattr(part, "numpy") else np.asarray(part)
 
     return keras.tree.map_structure(array, values)
+
+
+def rows_of(x, count: int):
+    """Returns the first examples of a batch as tensors; sparse and ragged ones stay what they are."""
+
+    def first(part):
+        if isinstance(part, tf.SparseTensor):
+            shape = part.dense_shape.numpy()
+            return tf.sparse.slice(part, [0] * len(shape), [count, *shape[1:]])
+        return part[:count] if isinstance(part, tf.RaggedTensor) else tf.convert_to_tensor(part[:count])
+
+    return keras.tree.map_structure(first, x)
 
 
 def check_finite(x) -> None:

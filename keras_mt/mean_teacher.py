@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_mt import first_batch, losses, schedules, student_checks, tasks
+from keras_mt import first_batch, losses, schedules, serving, student_checks, tasks
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
 from keras_mt.outputs import Output, as_rank, names_of, spread, spread_metrics
@@ -395,12 +395,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         outputs = self.teacher(self._split_index(inputs)[0], training=training)
         return keras.tree.flatten(outputs)[0] if self.two_heads else outputs
 
-    def export(self, filepath, *args, **kwargs):
-        """As `keras.Model.export`; what is exported is the teacher."""
-        network = self.teacher
-        if self.two_heads and getattr(network, "inputs", None):
-            network = keras.Model(network.inputs, network.outputs[0])
-        return network.export(filepath, *args, **kwargs)
+    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs) -> None:
+        """As `keras.Model.export`: exports the teacher in inference mode; of two heads, the first.
+
+        Outputs are named by the keys of a dict, else `output_0`, `output_1` and so on.
+        """
+        serving.export(self.teacher, filepath, format, verbose, input_signature, first_only=self.two_heads, **kwargs)
 
     # Report --------------------------------------------------------------------------------------------------------
 
@@ -695,13 +695,16 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if self._compared:
             return
         x = x[0] if self.two_views else self._split_index(x)[0]
-        rows = keras.tree.map_structure(lambda part: tf.convert_to_tensor(part[:4]), x)
-        rows = self._as_student_takes(rows)
-        teachers.check_same_answers(self.student, self.teacher, rows)
-        outputs = keras.tree.flatten(self.student(rows, training=False))
+        rows = self._as_student_takes(first_batch.rows_of(x, self._rows_to_compare()))
+        outputs = teachers.check_same_answers(self.student, self.teacher, rows)
         for output in self.outputs_of_student:
             student_checks.check_values(output.task_name, output.from_logits, outputs[output.place], str(output))
         self._compared = True
+
+    def _rows_to_compare(self):
+        """A few, or the batch size that a stateful student was built with."""
+        inputs = getattr(self.student, "inputs", None) or []
+        return next((tensor.shape[0] for tensor in inputs if tensor.shape[0]), 4)
 
     def _as_student_takes(self, rows):
         # As Keras' own loop does with arrays of float64.

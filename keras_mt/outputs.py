@@ -371,9 +371,16 @@ class Output:
         if isinstance(metric, type):
             metric = metric()
         if not isinstance(metric, keras.metrics.Metric):
-            metric = keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
+            return keras.metrics.MeanMetricWrapper(metric, name=self.metric_name(getattr(metric, "__name__", "metric")))
         if self.name and not metric.name.startswith(f"{self.name}_"):
-            metric = type(metric).from_config({**metric.get_config(), "name": self.metric_name(metric.name)})
+            named = self.metric_name(metric.name)
+            try:
+                metric = type(metric).from_config({**metric.get_config(), "name": named})
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"Metric {metric.name!r} of {self} can't be made from its config, which its name needs. Name it "
+                    f"{named!r}, or register its class or function with Keras"
+                ) from error
         return metric
 
     def update_metrics(self, labels: Labels, outputs, sample_weight) -> None:

@@ -1,6 +1,5 @@
 """The teacher: a network like the student that no optimizer touches, and the averages that move it."""
 
-import contextlib
 import tempfile
 import zlib
 
@@ -27,12 +26,28 @@ def make_teacher(student: keras.Model) -> keras.Model:
     """
     try:
         # A clone's layers restart at the seeds of the original's; `keras_mt.views` sets them anew in each pass.
-        teacher = keras.models.clone_model(student)
+        if any(isinstance(layer, keras.layers.Lambda) for layer in student.layers):
+            teacher = keras.models.clone_model(student, clone_function=_clone_layer)
+        else:
+            teacher = keras.models.clone_model(student)
         if not teacher.built:
             teacher.build_from_config(student.get_build_config())
     except Exception as error:
-        raise ValueError(f"The student {student.name!r} can't be cloned ({error}). {_SECOND_NETWORK}") from error
+        raise ValueError(
+            f"The student {student.name!r} can't be cloned ({_first_line(error)}). {_SECOND_NETWORK}"
+        ) from error
     return teacher
+
+
+def _first_line(error):
+    """What Keras says of a config goes on with the whole config."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return line if len(line) < 200 else f"{line[:200]} ..."
+
+
+def _clone_layer(layer):
+    """A `Lambda` has no weights, and its function can't be made from a config: both networks have the same one."""
+    return layer if isinstance(layer, keras.layers.Lambda) else type(layer).from_config(layer.get_config())
 
 
 def check_same_weights(student: keras.Model, teacher: keras.Model) -> None:
@@ -49,7 +64,8 @@ def check_same_weights(student: keras.Model, teacher: keras.Model) -> None:
 
 def layers_of(network: keras.Model) -> list[keras.Layer]:
     """Returns all layers of a network, each before those inside of it."""
-    return network._flatten_layers(include_self=False)  # Private: no public list goes into layers; Keras is pinned.
+    # Private, and Keras is pinned: `layers` of a model, which is public, leaves out those inside of other layers.
+    return network._flatten_layers(include_self=False)
 
 
 def copy_network(student: keras.Model, teacher: keras.Model) -> None:
@@ -97,7 +113,7 @@ def fingerprint(network: keras.Model) -> int:
     return content
 
 
-def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> None:
+def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> list:
     """Checks that a teacher with the student's weights answers as the student does, in inference mode.
 
     It catches each kind of clone that is no clone: layers whose state is in no config, a `teacher=` of other layers or
@@ -108,16 +124,18 @@ def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> None:
         teacher: The teacher; what it holds is put back afterwards.
         x: A few examples as the networks take them.
 
+    Returns:
+        The student's flattened outputs.
+
     Raises:
         ValueError: Naming the first layer whose outputs differ.
     """
     first, again = _answers(student, x), _answers(student, x)
     if any(not _alike(a, b) for a, b in zip(first[0], again[0], strict=True)):
-        return  # The student draws at random in inference mode too: nothing can be compared.
-    with _with_weights_of(student, teacher):
-        second = _answers(teacher, x)
+        return first[0]  # The student draws at random in inference mode too: nothing can be compared.
+    second = _answers(teacher, x, student.weights)
     if len(first[0]) == len(second[0]) and all(_alike(a, b) for a, b in zip(first[0], second[0], strict=True)):
-        return
+        return first[0]
     name = _first_difference(first[1], second[1])
     raise ValueError(
         f"The teacher answers otherwise than the student although it has the student's weights: first in the layer "
@@ -125,35 +143,36 @@ def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> None:
     )
 
 
-@contextlib.contextmanager
-def _with_weights_of(student, teacher):
-    kept = [tf.identity(weight.value) for weight in teacher.weights]
-    differing = fingerprint(student) != fingerprint(teacher)
-    if differing:
-        for theirs, ours in zip(student.weights, teacher.weights, strict=True):
-            ours.assign(theirs)
+def _answers(network, x, weights=None):
+    """The outputs of a network, and those of each of its innermost layers by name, in the order of computation.
+
+    All that a pass moves is put back: states of recurrent layers, counters, vectors of a power iteration.
+
+    Args:
+        network: The network.
+        x: What it takes.
+        weights: Weights that it has for this pass; None for its own.
+    """
+    recorded = []
+    # Private, and Keras is pinned: whether a layer has others inside, which a `Layer` tells nowhere else.
+    innermost = [layer for layer in layers_of(network) if not layer._layers]
+    owns = [vars(layer).get("call") for layer in innermost]
+    kept = [(variable, tf.identity(variable.value)) for variable in network.variables]
+    for layer in innermost:
+        object.__setattr__(layer, "call", _recording(layer, layer.call, recorded))
     try:
-        yield
-    finally:
-        if differing:
-            for weight, value in zip(teacher.weights, kept, strict=True):
+        if weights is not None:
+            for weight, value in zip(network.weights, weights, strict=True):
                 weight.assign(value)
-
-
-def _answers(network, x):
-    """The outputs of a network, and those of each of its innermost layers by name, in the order of computation."""
-    recorded, calls = [], []
-    for layer in layers_of(network):
-        if not layer._layers:
-            calls.append((layer, layer.call))
-    set_noise(noise_variables(network), 0, tf.constant(0, "int64"), 0)
-    try:
-        for layer, call in calls:
-            object.__setattr__(layer, "call", _recording(layer, call, recorded))
+        set_noise(noise_variables(network), 0, tf.constant(0, "int64"), 0)
         outputs = keras.tree.flatten(network(x, training=False))
     finally:
-        for layer, _ in calls:
+        for layer, own in zip(innermost, owns, strict=True):
             object.__delattr__(layer, "call")
+            if own is not None:
+                object.__setattr__(layer, "call", own)
+        for variable, value in kept:
+            variable.assign(value)
     return outputs, recorded
 
 
@@ -176,6 +195,9 @@ def _first_difference(first, second):
 def _alike(first, second):
     if first is second:
         return True
+    if isinstance(first, (tf.SparseTensor, tf.RaggedTensor)):  # What some preprocessing layers return.
+        parts = [tf.nest.flatten(values, expand_composites=True) for values in (first, second)]
+        return all(_alike(a, b) for a, b in zip(*parts, strict=True))
     first, second = (
         values.numpy() if hasattr(values, "numpy") else values for values in (first, second)
     )
@@ -183,14 +205,9 @@ def _alike(first, second):
         return bool(np.array_equal(first, second))
     tolerance = _TOLERANCE.get(str(first.dtype), 1e-4)
     first, second = first.astype("float64"), second.astype("float64")
+    largest = float(np.abs(first[np.isfinite(first)]).max(initial=1.0))
     return first.shape == second.shape and bool(
-        np.allclose(
-            first,
-            second,
-            rtol=tolerance,
-            atol=tolerance * max(1.0, float(np.nanmax(np.abs(first), initial=0.0))),
-            equal_nan=True,
-        )
+        np.allclose(first, second, rtol=tolerance, atol=tolerance * largest, equal_nan=True)
     )
 
 
