@@ -94,6 +94,19 @@ def rows_of(x, count: int):
     return keras.tree.map_structure(first, x)
 
 
+def check_pandas(values, argument: str) -> None:
+    """Raises a `ValueError` if columns of pandas hold what NumPy has no dtype for, in which Keras finds no dtype either."""
+    for part in keras.tree.flatten(values):
+        columns = getattr(part, "dtypes", None) if _is_pandas(part) else None
+        for dtype in columns if isinstance(getattr(columns, "dtype", None), np.dtype) else [columns]:
+            if dtype is not None and not (isinstance(dtype, np.dtype) and dtype.kind in "biuf"):
+                raise ValueError(
+                    f"Argument `{argument}` must hold numbers of NumPy. Received: pandas dtype {str(dtype)!r}; of a "
+                    "categorical `.cat.codes` are integers, with -1 for what is missing, and of a nullable one "
+                    "`.to_numpy('int64', na_value=-1)`"
+                )
+
+
 def check_finite(x) -> None:
     """Checks arrays of examples.
 

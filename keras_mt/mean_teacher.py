@@ -773,6 +773,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _note_labels(self, function, x, y):
         """Lets a step be traced anew for labels of another kind: TensorFlow would give both an unknown shape."""
+        first_batch.check_pandas(x, "x")
+        first_batch.check_pandas(y, "y")
         shapes = first_batch.label_shapes(x, y)
         if shapes != self._label_shapes.setdefault(function, shapes):
             setattr(self, function, None)

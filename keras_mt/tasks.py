@@ -182,7 +182,7 @@ def _findings(task, labels, shape, name, lib):
     smallest, largest = lib.min(labels), lib.max(labels)
     if np.issubdtype(_numpy_dtype(labels), np.floating):
         if task == "multilabel":
-            between = lib.logical_and(labels < 0, labels != UNLABELED)
+            between = lib.logical_not(lib.logical_or(labels >= 0, labels == UNLABELED))  # NaN is neither.
             yield lib.any(between), lib.min(lib.where(between, labels, 0.0)), said["yes_or_no"]
         else:
             broken = labels != lib.round(labels)
@@ -266,5 +266,5 @@ def require_labels(task: str, labels, shape: tuple, name: str):
 
 def sentence_of(error: Exception) -> str | None:
     """Returns the sentence of a `require` that failed; None for what any other error says."""
-    found = re.search(rf"{_BEGIN}(.*?){_END}\W*([-+.\w]*)", str(error), re.DOTALL)
+    found = re.search(rf"{_BEGIN}(.*?){_END}[^-+.\w]*([-+.\w]*)", str(error), re.DOTALL)
     return f"{found[1]}{found[2]}" if found else None

@@ -1,0 +1,202 @@
+"""Labels as people have them: whatever holds them, the same numbers, the same checks and the same sentences."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_mt
+
+pandas = pytest.importorskip("pandas")
+X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
+CLASSES = np.array([0, 1, 2, 0, 1, 2, -1, -1, -1, -1, -1, -1])
+WEIGHT = np.linspace(0.5, 2.0, 12).astype("float32")
+ALL = np.arange(12) % 3
+
+
+def one_hot(classes, dtype="float32"):
+    return np.where(classes[:, None] < 0, -1, np.arange(3) == classes[:, None]).astype(dtype)
+
+
+def wrapped(outputs=3, **arguments):
+    keras.utils.set_random_seed(0)
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((4,)), keras.layers.Dense(outputs)]), **arguments)
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    return model
+
+
+def fitted(x, y=None, model=None, **fit):
+    model = model or wrapped()
+    callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+    if y is not None:
+        fit["batch_size"] = 4
+    history = model.fit(x, y, shuffle=False, verbose=0, callbacks=[callback], epochs=2, **fit).history
+    return {name: history[name] for name in ("loss", "classification_cost", "student_error", "labeled_per_batch")}
+
+
+def assert_same(got, right):
+    for name, values in right.items():
+        np.testing.assert_allclose(got[name], values, rtol=1e-5, err_msg=name)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, *arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        return tuple(a[4 * i : 4 * i + 4] for a in self.arrays)
+
+
+def generator(*arrays):
+    for _ in range(2):
+        for i in range(3):
+            yield tuple(a[4 * i : 4 * i + 4] for a in arrays)
+
+
+def dataset(*arrays):
+    return tf.data.Dataset.from_tensor_slices(arrays).batch(4)
+
+
+KINDS = {
+    "int8": CLASSES.astype("int8"),
+    "int32": CLASSES.astype("int32"),
+    "float32": CLASSES.astype("float32"),
+    "float64": CLASSES.astype("float64"),
+    "float16": CLASSES.astype("float16"),
+    "column": CLASSES[:, None],
+    "one-hot floats": one_hot(CLASSES),
+    "one-hot ints": one_hot(CLASSES, "int64"),
+    "tensor": tf.constant(CLASSES),
+    "one-hot tensor": tf.constant(one_hot(CLASSES)),
+    "series": pandas.Series(CLASSES),
+    "series of its own index": pandas.Series(CLASSES, index=np.arange(100, 112)),
+    "codes of a categorical": pandas.Series(pandas.Categorical(np.where(CLASSES < 0, np.nan, CLASSES))).cat.codes,
+    "frame": pandas.DataFrame({"y": CLASSES}),
+    "frame of dummies": pandas.DataFrame(one_hot(CLASSES, "int8")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_class_labels_trains_to_the_same_numbers(kind):
+    assert_same(fitted(X, KINDS[kind]), fitted(X, CLASSES))
+
+
+@pytest.mark.parametrize(
+    "y",
+    [ALL.astype("uint8"), ALL.astype("uint32"), ALL.astype("uint64"), one_hot(ALL, "bool"), one_hot(ALL, "uint8"),
+     pandas.get_dummies(pandas.Series(ALL))],
+    ids=["uint8", "uint32", "uint64", "one-hot bool", "one-hot uint8", "get_dummies"],
+)  # fmt: skip
+def test_dtypes_that_can_not_hold_minus_one_are_labeled_everywhere(y):
+    assert_same(fitted(X, y), fitted(X, ALL))
+
+
+@pytest.mark.parametrize("x", [tf.constant(X), pandas.DataFrame(X), X.astype("float64")], ids=["tensor", "frame", "64"])
+def test_examples_are_taken_as_keras_takes_them(x):
+    assert_same(fitted(x, CLASSES), fitted(X, CLASSES))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["dataset", "one-hot dataset", "PyDataset", "generator", "bool generator"])
+def test_what_comes_in_batches_trains_to_the_numbers_of_arrays(kind, weighted):
+    weights = (WEIGHT,) if weighted else ()
+    y = ALL if kind == "bool generator" else CLASSES
+    data = {
+        "dataset": lambda: dataset(X, CLASSES, *weights),
+        "one-hot dataset": lambda: dataset(X, one_hot(CLASSES), *weights),
+        "PyDataset": lambda: Batches(X, CLASSES, *weights),
+        "generator": lambda: generator(X, CLASSES, *weights),
+        "bool generator": lambda: generator(X, one_hot(ALL, "bool"), *weights),
+    }[kind]()
+    steps = {"steps_per_epoch": 3} if "generator" in kind else {}
+    right = fitted(X, y, sample_weight=WEIGHT if weighted else None)
+    assert_same(fitted(data, **steps), right)
+
+
+HOLDERS = {
+    "array": lambda y: (X, y),
+    "list of floats": lambda y: (X, np.asarray(y, "float64")),
+    "tensor": lambda y: (tf.constant(X), tf.constant(y)),
+    "dataset": lambda y: (dataset(X, y), None),
+    "PyDataset": lambda y: (Batches(X, y), None),
+    "generator": lambda y: (generator(X, y), None),
+    "frame": lambda y: (X, pandas.Series(y) if y.ndim == 1 else pandas.DataFrame(y)),
+}
+ZEROS = np.where(np.arange(12)[:, None] < 4, one_hot(ALL), 0.0)
+WRONG = {
+    "7": ("multiclass", np.where(np.arange(12) == 3, 7, ALL), "from 0 to 2, or -1 for unlabeled.*Received: 7"),
+    "-2": ("multiclass", np.where(np.arange(12) == 9, -2, ALL), "from 0 to 2, or -1 for unlabeled.*Received: -2"),
+    "half": ("multiclass", np.where(np.arange(12) == 3, 0.5, ALL), "integer class labels. Received: 0.5"),
+    "NaN": ("multiclass", np.where(np.arange(12) == 3, np.nan, ALL), "Received: nan"),
+    "rows of zeros": ("multiclass", ZEROS, "one-hot.*-1.*sums to 0"),
+    "four columns": ("multiclass", np.pad(one_hot(ALL), ((0, 0), (0, 1))), r"\[batch, 3\].*shape"),
+    "two": ("multilabel", one_hot(ALL) * 2, "from 0 .no. to 1 .yes., or -1.*Received: 2"),
+    "NaN yes": ("multilabel", np.where(one_hot(ALL) > 0, np.nan, 0.0), "Received: nan"),
+    "infinite": ("regression", np.where(one_hot(ALL) > 0, np.inf, 0.0), "finite numbers, or NaN"),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_labels_get_the_same_sentence_whatever_holds_them(wrong, holder):
+    task, y, sentence = WRONG[wrong]
+    x, y = HOLDERS[holder](y)
+    model = wrapped(task=task)
+    before = model.student.get_weights()
+    fit = {} if holder != "generator" else {"steps_per_epoch": 3}
+    with pytest.raises(ValueError, match=sentence):
+        fitted(x, y, model=model, **fit)
+    if holder in ("array", "tensor", "frame"):  # Of what comes in batches, the first of them may be right.
+        np.testing.assert_array_equal(model.student.get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "sentence"),
+    [
+        (X, pandas.Series(CLASSES, dtype="Int64"), "`y`.*'Int64'.*na_value=-1"),
+        (X, pandas.Series(pandas.Categorical(list("abc") * 4)), "`y`.*'category'.*cat.codes"),
+        (X, pandas.Series(list("abc") * 4, dtype=object), "`y`.*'object'"),
+        (pandas.DataFrame(X).astype({2: "Float32"}), CLASSES, "`x`.*'Float32'"),
+    ],
+    ids=["nullable", "categorical", "words", "examples"],
+)
+@pytest.mark.parametrize("how", ["fit", "evaluate"])
+def test_pandas_dtypes_that_numpy_has_not_are_refused_with_what_to_do(x, y, sentence, how):
+    with pytest.raises(ValueError, match=sentence):
+        getattr(wrapped(), how)(x, y, verbose=0)
+
+
+@pytest.mark.parametrize("how", ["fit", "evaluate", "train_on_batch", "dataset", "validation"])
+def test_no_labels_are_refused_in_words(how):
+    model = wrapped(method="supervised")
+    calls = {
+        "fit": lambda: model.fit(X, verbose=0),
+        "evaluate": lambda: model.evaluate(X, verbose=0),
+        "train_on_batch": lambda: model.train_on_batch(X),
+        "dataset": lambda: model.fit(tf.data.Dataset.from_tensor_slices(X).batch(4), verbose=0),
+        "validation": lambda: model.fit(X, CLASSES, validation_data=X, verbose=0),
+    }
+    with pytest.raises(ValueError, match="labels|validation_data"):
+        calls[how]()
+
+
+@pytest.mark.parametrize("kind", ["tensor", "series", "one-hot", "column", "dataset", "PyDataset", "generator", "bool"])
+def test_auto_counts_labels_of_each_kind(kind):
+    y = ALL if kind == "bool" else CLASSES
+    x, y = {
+        "tensor": (tf.constant(X), tf.constant(y)),
+        "series": (pandas.DataFrame(X), pandas.Series(y)),
+        "one-hot": (X, one_hot(y)),
+        "column": (X, y[:, None]),
+        "dataset": (dataset(X, y), None),
+        "PyDataset": (Batches(X, y), None),
+        "generator": (generator(X, y), None),
+        "bool": (X, one_hot(y, "bool")),
+    }[kind]
+    callback = keras_mt.MeanTeacherCallback("auto", verbose=False)
+    wrapped().fit(x, y, verbose=0, callbacks=[callback])
+    assert callback.maximum == pytest.approx(9.0 * (1.0 if kind == "bool" else 0.5))

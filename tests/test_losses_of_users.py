@@ -1,0 +1,202 @@
+"""A loss of the user's gets the labeled examples alone, whatever kind of loss it is; weights weigh the cost of labels."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_mt
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(8, 4)).astype("float32")
+Y = np.array([0, 1, 2, -1, 1, -1, -1, -1])
+LABELED = Y >= 0
+PIXELS = RANDOM.normal(size=(6, 3, 3, 2)).astype("float32")
+MAPS = RANDOM.integers(0, 2, (6, 3, 3))
+MAPS[2:] = -1
+WEIGHT = np.linspace(0.5, 2.0, 8).astype("float32")
+
+
+def dice(y_true, y_pred):
+    """One number for a batch."""
+    y, p = tf.one_hot(tf.cast(y_true, "int32"), y_pred.shape[-1]), tf.nn.softmax(y_pred)
+    return 1.0 - 2.0 * tf.reduce_sum(y * p) / (tf.reduce_sum(y) + tf.reduce_sum(p))
+
+
+def dice_of_each(y_true, y_pred):
+    """One number an example."""
+    y, p = tf.one_hot(tf.cast(y_true, "int32"), y_pred.shape[-1]), tf.nn.softmax(y_pred)
+    axes = list(range(1, len(p.shape)))
+    return 1.0 - 2.0 * tf.reduce_sum(y * p, axes) / (tf.reduce_sum(y, axes) + tf.reduce_sum(p, axes))
+
+
+def pairwise(y_true, y_pred):
+    """Pulls examples of one class together: a number for a batch, from all pairs in it."""
+    same = tf.cast(tf.equal(y_true[:, None], y_true[None]), "float32")
+    return tf.reduce_mean(same * tf.reduce_sum(tf.square(y_pred[:, None] - y_pred[None]), -1))
+
+
+def cross_entropy(y_true, y_pred):
+    return keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+
+
+@keras.saving.register_keras_serializable("tests")
+class WithCall(keras.losses.Loss):
+    """A loss that overrides `__call__`, as those that need the whole batch at once do."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return dice(y_true, y_pred)
+
+    def call(self, y_true, y_pred):
+        raise NotImplementedError
+
+
+class Summed(keras.losses.SparseCategoricalCrossentropy):
+    def __init__(self):
+        super().__init__(from_logits=True, reduction="sum")
+
+
+LOSSES = {  # What the value is for the labeled examples alone.
+    "string": ("sparse_categorical_crossentropy", lambda y, p: np.mean(cross_entropy(y, p))),
+    "function": (cross_entropy, lambda y, p: np.mean(cross_entropy(y, p))),
+    "instance": (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True), lambda y, p: np.mean(cross_entropy(y, p))
+    ),
+    "sum": (Summed(), lambda y, p: np.sum(cross_entropy(y, p))),
+    "batch": (dice, dice),
+    "pairwise": (pairwise, pairwise),
+    "each": (dice_of_each, lambda y, p: np.mean(dice_of_each(y, p))),
+    "call": (WithCall(), dice),
+}  # fmt: skip
+
+
+def wrapped(loss, network=None, **arguments):
+    network = network or keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model = keras_mt.MeanTeacher(network, method="supervised", **arguments)
+    model.compile(keras.optimizers.SGD(0.0), loss=loss, run_eagerly=True)
+    return model
+
+
+def dense_network():
+    return keras.Sequential([keras.Input((3, 3, 2)), keras.layers.Conv2D(2, 1)])
+
+
+@pytest.mark.parametrize("reduction", ["batch", "labeled"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_sees_the_labeled_examples_alone(name, reduction):
+    loss, right = LOSSES[name]
+    model = wrapped(loss, reduction=reduction)
+    value = float(right(tf.constant(Y[LABELED]), model.student(X[LABELED])))
+    share = LABELED.mean() if reduction == "batch" else 1.0
+    got = model.train_on_batch(X, Y, return_dict=True)
+    np.testing.assert_allclose(got["classification_cost"], value * share, rtol=1e-5)
+    assert model.evaluate(X, Y, batch_size=8, verbose=0, return_dict=True)["student_loss"] == pytest.approx(
+        value * share, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "pairwise"])
+def test_a_loss_sees_the_labeled_images_alone(name):
+    loss, right = LOSSES[name]
+    model = wrapped(loss, dense_network())
+    labeled = MAPS[:, 0, 0] >= 0
+    value = float(right(tf.constant(MAPS[labeled]), model.student(PIXELS[labeled])))
+    got = model.train_on_batch(PIXELS, MAPS, return_dict=True)
+    np.testing.assert_allclose(got["classification_cost"], value * labeled.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_gradient_of_a_loss_is_that_of_the_labeled_examples(name):
+    loss, right = LOSSES[name]
+    model = wrapped(loss, reduction="labeled")
+    model.compile(keras.optimizers.SGD(1.0), loss=loss, run_eagerly=True)
+    kernel = model.student.layers[0].kernel
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(loss(Y[LABELED], model.student(X[LABELED]))) if name == "sum" else None
+        if value is None:
+            function = cross_entropy if name in ("string", "instance") else dice if name == "call" else loss
+            value = tf.reduce_mean(function(tf.constant(Y[LABELED]), model.student(X[LABELED])))
+    before = kernel.numpy()
+    gradient = tape.gradient(value, kernel.value)
+    model.train_on_batch(X, Y)
+    np.testing.assert_allclose(before - kernel.numpy(), gradient, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["batch", "each"])
+def test_labels_that_are_missing_inside_of_an_image_are_refused_where_no_weight_reaches(name):
+    maps = MAPS.copy()
+    maps[0, 0, 0] = -1
+    with pytest.raises(ValueError, match="LabeledPositions"):
+        wrapped(LOSSES[name][0], dense_network()).train_on_batch(PIXELS, maps)
+
+
+@pytest.mark.parametrize("loss", [dice, cross_entropy, Summed()], ids=["batch", "each", "sum"])
+def test_labeled_positions_gives_a_loss_one_list_of_them(loss):
+    maps = MAPS.copy()
+    maps[0, 0, :2] = -1
+    wrapped_loss = keras_mt.losses.LabeledPositions(loss)
+    model = wrapped(wrapped_loss, dense_network(), reduction="labeled")
+    here = maps >= 0
+    outputs = model.student(PIXELS).numpy()[here]
+    right = dice(maps[here], outputs) if loss is dice else np.mean(cross_entropy(maps[here], outputs))
+    got = model.train_on_batch(PIXELS, maps, return_dict=True)["classification_cost"]
+    np.testing.assert_allclose(got, right, rtol=1e-5)
+
+
+def test_keras_losses_of_pixels_are_masked_inside_of_images():
+    maps = MAPS.copy()
+    maps[0, 0, :2] = -1
+    model = wrapped("sparse_categorical_crossentropy", dense_network(), reduction="labeled")
+    costs = cross_entropy(np.maximum(maps[:2], 0), model.student(PIXELS[:2])).numpy() * (maps[:2] >= 0)
+    got = model.train_on_batch(PIXELS, maps, return_dict=True)["classification_cost"]
+    np.testing.assert_allclose(got, costs.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [None, *(LOSSES[n][0] for n in ("string", "function", "instance"))], ids=str)
+@pytest.mark.parametrize("kind", ["sample", "class", "both"])
+def test_weights_weigh_the_cost_of_labels_and_nothing_else(loss, kind):
+    class_weight = {0: 3.0, 2: 0.5} if kind != "sample" else None
+    sample_weight = WEIGHT if kind != "class" else None
+    model = wrapped(loss)
+    model.compile(keras.optimizers.SGD(0.0), loss=loss, metrics=["accuracy"], run_eagerly=True)
+    costs = cross_entropy(np.maximum(Y, 0), model.student(X)).numpy()
+    weight = LABELED * (WEIGHT if sample_weight is not None else 1.0)
+    weight = weight * (np.vectorize(lambda c: class_weight.get(c, 1.0))(Y) if class_weight else 1.0)
+    options = {"sample_weight": sample_weight, "class_weight": class_weight, "return_dict": True}
+    got = model.train_on_batch(X, Y, **options)
+    np.testing.assert_allclose(got["classification_cost"], (costs * weight).sum() / len(Y), rtol=1e-5)
+    wrong = np.asarray(model.student(X)).argmax(-1)[LABELED] != Y[LABELED]
+    assert got["student_error"] == pytest.approx(wrong.mean())
+    assert got["accuracy"] == pytest.approx(1 - wrong.mean())
+
+
+def test_a_loss_that_no_weight_reaches_refuses_weights():
+    with pytest.raises(ValueError, match="sample_weight.*one number"):
+        wrapped(dice).train_on_batch(X, Y, sample_weight=WEIGHT)
+
+
+def test_the_consistency_cost_is_not_weighed():
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
+    model.teacher.set_weights([w + 1.0 for w in model.teacher.get_weights()[:1]] + [np.array([1.0, 0.0, 0.0])])
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    keras_mt.MeanTeacherCallback(1.0, ema_decay=1 - 1e-9, verbose=False).set_model(model)
+    got = [model.train_on_batch(X, Y, sample_weight=w, return_dict=True)["consistency_cost"] for w in (None, WEIGHT)]
+    model.reset_metrics()
+    right = np.square(tf.nn.softmax(model.student(X)) - tf.nn.softmax(model.teacher(X))).mean()
+    np.testing.assert_allclose(got, right, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", [None, "sparse_categorical_crossentropy", dice], ids=["own", "string", "batch"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_each_way_to_run_a_step_gives_the_same_weights_or_is_refused(loss, jit_compile, steps_per_execution):
+    weights = []
+    for options in ({"run_eagerly": True}, {"jit_compile": jit_compile, "steps_per_execution": steps_per_execution}):
+        keras.utils.set_random_seed(0)
+        model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
+        model.compile(keras.optimizers.SGD(0.5), loss=loss, **options)
+        callback = keras_mt.MeanTeacherCallback(1.0, ema_decay=0.5, verbose=False)
+        model.fit(X, Y, batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=[callback])
+        weights.append([*model.student.get_weights(), *model.teacher.get_weights()])
+    for right, got in zip(*weights, strict=True):
+        np.testing.assert_allclose(got, right, atol=1e-6)
