@@ -95,7 +95,7 @@ def rows_of(x, count: int):
 
 
 def check_pandas(values, argument: str) -> None:
-    """Raises a `ValueError` if columns of pandas hold what NumPy has no dtype for, in which Keras finds no dtype either."""
+    """Raises a `ValueError` if columns of pandas hold what is no number of NumPy: Keras has no dtype for it either."""
     for part in keras.tree.flatten(values):
         columns = getattr(part, "dtypes", None) if _is_pandas(part) else None
         for dtype in columns if isinstance(getattr(columns, "dtype", None), np.dtype) else [columns]:

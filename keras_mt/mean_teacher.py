@@ -258,7 +258,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _split_index(self, x, training=False):
         if self.prediction_ensembles:
-            return split_index(x, self.student.inputs, training)
+            return split_index(x, student_checks.number_of_inputs(self.student), training)
         return x, None
 
     def _moved(self, x, y, sample_weight):

@@ -55,6 +55,15 @@ def input_shapes(student: keras.Model) -> list[tuple]:
     return [(None, *shape[1:])] if is_one and shape else []
 
 
+def number_of_inputs(student: keras.Model) -> int:
+    """Returns how many tensors a student takes; of a subclassed one, how many it was built on."""
+    if getattr(student, "inputs", None):
+        return len(keras.tree.flatten(student.inputs))
+    config = student.get_build_config() or {}
+    shapes = config.get("input_shape", config.get("shapes_dict"))
+    return 1 if shapes is None else len(keras.tree.flatten(_symbolic(shapes, "float32")))
+
+
 def _symbolic(shapes, dtype):
     if isinstance(shapes, dict):
         return {name: _symbolic(shape, dtype) for name, shape in shapes.items()}

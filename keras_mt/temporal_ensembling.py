@@ -89,12 +89,12 @@ def _of_all_replicas(values):
     return replica.all_gather(tf.identity(values), axis=0)
 
 
-def split_index(x, inputs, training: bool) -> tuple:
+def split_index(x, number_of_inputs: int, training: bool) -> tuple:
     """Splits what `fit` was given into what the network takes and whose predictions they are.
 
     Args:
         x: `(inputs, example)` or `(inputs, example, counted)`; in evaluation also the inputs alone.
-        inputs: The inputs of the network, which tell how many there are.
+        number_of_inputs: How many tensors the network takes.
         training: Whether the indices are needed.
 
     Returns:
@@ -103,7 +103,7 @@ def split_index(x, inputs, training: bool) -> tuple:
     Raises:
         ValueError: If they are needed and not there.
     """
-    if len(keras.tree.flatten(x)) > len(keras.tree.flatten(inputs)):
+    if len(keras.tree.flatten(x)) > number_of_inputs:
         x, example, *counted = x
         return x, (example, tf.cast(counted[0], "bool") if counted else tf.ones_like(example, "bool"))
     if training:

@@ -1,4 +1,4 @@
-"""A loss of the user's gets the labeled examples alone, whatever kind of loss it is; weights weigh the cost of labels."""
+"""A loss of the user's gets the labeled examples alone, of whatever kind it is; weights weigh the cost of labels."""
 
 import keras
 import numpy as np

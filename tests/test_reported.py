@@ -1,0 +1,233 @@
+"""What is reported is that of what is labeled: metrics, errors, the loss of a data set; and NaN of nothing."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_mt
+
+K = keras.layers
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(10, 4)).astype("float32")
+Y = np.array([0, 1, 2, -1, 1, -1, 0, 2, -1, 1])
+HERE = Y >= 0
+CALLBACK = {"consistency_weight": 1.0, "ema_decay": 0.5, "verbose": False}
+
+
+def wrapped(student=None, compiling=None, **arguments):
+    student = student or keras.Sequential([keras.Input((4,)), K.Dense(3)])
+    model = keras_mt.MeanTeacher(student, **arguments)
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True, **(compiling or {}))
+    keras_mt.MeanTeacherCallback(**CALLBACK).set_model(model)
+    return model
+
+
+def perturbed(model):
+    model.teacher.set_weights([w + RANDOM.normal(size=w.shape) for w in model.teacher.get_weights()])
+    return model
+
+
+def plain_value(metric, y, outputs, weight=None):
+    metric.reset_state()
+    metric.update_state(y, outputs, sample_weight=weight)
+    return keras.tree.map_structure(np.asarray, metric.result())
+
+
+METRICS = {
+    "accuracy": ("accuracy", keras.metrics.SparseCategoricalAccuracy, "accuracy"),
+    "list": (["accuracy"], keras.metrics.SparseCategoricalAccuracy, "accuracy"),
+    "instance": ([keras.metrics.SparseTopKCategoricalAccuracy(k=2)],
+                 lambda: keras.metrics.SparseTopKCategoricalAccuracy(k=2), "sparse_top_k_categorical_accuracy"),
+    "cross-entropy": (["crossentropy"], lambda: keras.metrics.SparseCategoricalCrossentropy(from_logits=True),
+                      "crossentropy"),
+    "string": (["sparse_categorical_accuracy"], keras.metrics.SparseCategoricalAccuracy,
+               "sparse_categorical_accuracy"),
+    "MeanIoU": ([keras.metrics.MeanIoU(3, sparse_y_pred=False, name="iou")],
+                lambda: keras.metrics.MeanIoU(3, sparse_y_pred=False), "iou"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", METRICS)
+def test_metrics_are_those_of_keras_over_the_labeled(kind):
+    given, plain, name = METRICS[kind]
+    model = perturbed(wrapped(compiling={"metrics": given}))
+    right = plain_value(plain(), Y[HERE], model.student(X[HERE]))
+    np.testing.assert_allclose(model.train_on_batch(X, Y, return_dict=True)[name], right, rtol=1e-5)
+    right = plain_value(plain(), Y[HERE], model.teacher(X[HERE]))
+    np.testing.assert_allclose(model.evaluate(X, Y, batch_size=4, verbose=0, return_dict=True)[name], right, rtol=1e-5)
+
+
+BINARY_METRICS = {
+    "AUC": lambda: keras.metrics.AUC(from_logits=True, name="m"),
+    "F1Score": lambda: keras.metrics.F1Score(threshold=0.5, average="macro", name="m"),
+    "Precision": lambda: keras.metrics.Precision(thresholds=0.5, name="m"),
+}
+
+
+@pytest.mark.parametrize("execution", ["eager", "graph"])
+@pytest.mark.parametrize("kind", BINARY_METRICS)
+def test_metrics_of_yes_or_no_outputs_build_their_variables_when_they_see_them(kind, execution):
+    y = np.where(HERE[:, None], RANDOM.integers(0, 2, (10, 3)), -1).astype("float32")
+    make = BINARY_METRICS[kind]
+    model = perturbed(wrapped(compiling={"metrics": [make()]}, task="multilabel"))
+    model.run_eagerly = execution == "eager"
+    right = plain_value(make(), y[HERE], model.teacher(X[HERE]))
+    got = model.evaluate(X, y, batch_size=4, verbose=0, return_dict=True)["m"]
+    np.testing.assert_allclose(got, right, rtol=1e-5)
+
+
+def test_weighted_metrics_are_weighed_and_others_are_not():
+    weight = np.linspace(0.2, 3.0, 10).astype("float32")
+    model = perturbed(wrapped(compiling={"metrics": ["accuracy"], "weighted_metrics": ["crossentropy"]}))
+    got = model.evaluate(X, Y, sample_weight=weight, batch_size=4, verbose=0, return_dict=True)
+    outputs = model.teacher(X[HERE])
+    accuracy = plain_value(keras.metrics.SparseCategoricalAccuracy(), Y[HERE], outputs)
+    cost = plain_value(keras.metrics.SparseCategoricalCrossentropy(from_logits=True), Y[HERE], outputs, weight[HERE])
+    np.testing.assert_allclose([got["accuracy"], got["crossentropy"]], [accuracy, cost], rtol=1e-5)
+    assert got["teacher_error"] == pytest.approx(1 - accuracy)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
+def test_nothing_labeled_is_nan_with_one_warning(task):
+    y = np.full(10, -1) if task == "multiclass" else np.full((10, 3), np.nan if task == "regression" else -1.0)
+    metrics = ["mae"] if task == "regression" else ["accuracy", keras.metrics.MeanMetricWrapper(lambda a, b: a, "own")]
+    model = wrapped(compiling={"metrics": metrics}, task=task)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        got = [model.evaluate(X, y, batch_size=4, verbose=0, return_dict=True) for _ in range(2)]
+    assert [w for w in heard if "No labeled example" in str(w.message)][1:] == []
+    assert any("NaN" in str(w.message) for w in heard)
+    for result in got:
+        assert all(np.isnan(value) for value in result.values()), result
+
+
+def penalized():
+    return keras.Sequential([
+        keras.Input((4,)),
+        K.Dense(4, kernel_regularizer=keras.regularizers.L2(0.1), activity_regularizer=keras.regularizers.L2(0.01)),
+        K.Dense(3, bias_regularizer="l1"),
+    ])  # fmt: skip
+
+
+OPTIONS = {
+    "joint": {},
+    "separate": {"separate_passes": 4},
+    "pi": {"method": "pi"},
+    "pi separate": {"method": "pi", "separate_passes": 4},
+    "supervised": {"method": "supervised"},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_penalties_count_once_and_activity_losses_once_a_pass(option):
+    student = penalized()
+    student.layers[1].bias.assign([1.0, -2.0, 0.5])
+    model = wrapped(student, **OPTIONS[option])
+    got = model.train_on_batch(X, Y, return_dict=True)
+    hidden, last = student.layers
+    penalty = 0.1 * np.square(hidden.kernel).sum() + 0.01 * np.abs(last.bias).sum()
+
+    def activity(rows):  # Keras divides by the rows of a pass.
+        return 0.01 * np.square(hidden(rows)).sum() / len(rows)
+
+    passes = [X[:4], X[4:]] if "separate" in option else [X]
+    passes += [X[4:] if "separate" in option else X] if "pi" in option else []
+    log_p = tf.nn.log_softmax(student(X)).numpy()
+    cost = -(log_p[np.arange(10), np.maximum(Y, 0)] * HERE).sum() / 10
+    right = cost + penalty + sum(activity(rows) for rows in passes)
+    np.testing.assert_allclose(got["loss"] - got.get("consistency_cost", 0.0), right, rtol=1e-5)
+
+
+@keras.saving.register_keras_serializable("tests_reported")
+class Adding(K.Layer):
+    def call(self, x):
+        self.add_loss(keras.ops.sum(x[:0]) + 0.25)
+        return x
+
+
+def test_add_loss_is_kept():
+    student = keras.Sequential([keras.Input((4,)), Adding(), K.Dense(3)])
+    model = wrapped(student, method="supervised")
+    bare = wrapped(keras.Sequential([keras.Input((4,)), student.layers[1]]), method="supervised")
+    got = [m.train_on_batch(X, Y, return_dict=True)["loss"] for m in (model, bare)]
+    assert got[0] - got[1] == pytest.approx(0.25, rel=1e-4)
+
+
+@pytest.mark.parametrize("reduction", ["batch", "labeled"])
+@pytest.mark.parametrize("make", [lambda: None, penalized], ids=["plain", "penalized"])
+def test_the_loss_of_a_data_set_does_not_depend_on_the_batch_size(reduction, make):
+    student = make()
+    if student is not None:  # An activity loss is a mean over the batch: of equal rows it tells nothing.
+        student.layers[0].activity_regularizer = None
+    model = perturbed(wrapped(student, compiling={"metrics": ["accuracy"]}, reduction=reduction))
+    results = [model.evaluate(X, Y, batch_size=size, verbose=0, return_dict=True) for size in (1, 3, 4, 10)]
+    for result in results[1:]:
+        assert result == pytest.approx(results[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("monitor", ["val_teacher_error", "val_student_error", "val_loss", "val_accuracy"])
+def test_callbacks_know_what_is_better(monitor, tmp_path):
+    model = wrapped(compiling={"metrics": ["accuracy"]})
+    model.optimizer.learning_rate = 0.1
+    callbacks = [
+        keras_mt.MeanTeacherCallback(**CALLBACK),
+        keras.callbacks.EarlyStopping(monitor, patience=1),
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor, save_best_only=True),
+        keras.callbacks.ReduceLROnPlateau(monitor, patience=1),
+    ]
+    model.fit(X, Y, validation_data=(X, Y), epochs=2, verbose=0, callbacks=callbacks)
+    stopping, checkpoint = callbacks[1:3]
+    better = "greater" if monitor == "val_accuracy" else "less"
+    assert stopping.monitor_op.__name__ == checkpoint.monitor_op.__name__ == better
+    assert (tmp_path / "best.keras").exists()
+
+
+@keras.saving.register_keras_serializable("tests_reported")
+class Student(keras.Model):
+    """Everything in `call`, several outputs on demand."""
+
+    def __init__(self, several=False, **kwargs):
+        super().__init__(**kwargs)
+        self.several, self.normalization, self.one, self.two = several, K.BatchNormalization(), K.Dense(6), K.Dense(6)
+
+    def call(self, x, training=None):
+        x = self.normalization(x, training=training)
+        return {"a": self.one(x), "b": self.two(x)} if self.several else self.one(x)
+
+    def get_config(self):
+        return {**super().get_config(), "several": self.several}
+
+
+SUBCLASSED = {
+    "plain": {},
+    "augmentation": {"augmentation": K.GaussianNoise(0.1)},
+    "shared_augmentation": {"shared_augmentation": lambda x, y: (x * 2.0, y)},
+    "two_views": {"two_views": True},
+    "separate": {"separate_passes": 4},
+    "pi": {"method": "pi"},
+    "temporal_ensembling": {"method": "temporal_ensembling", "num_examples": 10},
+    "top5": {"top5": True},
+    "ema": {"teacher_statistics": "ema"},
+    "several": {},
+    "several temporal": {"method": "temporal_ensembling", "num_examples": 10},
+}
+
+
+@pytest.mark.parametrize("option", SUBCLASSED)
+def test_subclassed_students_take_every_option(option):
+    student = Student(several="several" in option)
+    student(X[:2])
+    model = wrapped(student, **SUBCLASSED[option])
+    model.optimizer.learning_rate = 0.1
+    y = {"a": Y, "b": Y} if "several" in option else Y
+    x = (X, X + 0.1) if option == "two_views" else (X, np.arange(10)) if "temporal" in option else X
+    before = model.student.get_weights()
+    history = model.fit(x, y, epochs=2, verbose=0, callbacks=[keras_mt.MeanTeacherCallback(**CALLBACK)]).history
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert all((a != b).any() for a, b in zip(model.student.get_weights(), before, strict=True))
+    shapes = keras.tree.map_structure(lambda rows: rows.shape, model.predict(X, verbose=0))
+    assert shapes == ({"a": (10, 6), "b": (10, 6)} if "several" in option else (10, 6))
+    assert np.isfinite(model.evaluate(X, y, verbose=0)).all()
