@@ -501,7 +501,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _warn_of_nothing(self):
         counts = {
-            o: float(ops.convert_to_tensor(self._trackers[o.metric_name("student_error")].count))
+            o: float(tf.identity(self._trackers[o.metric_name("student_error")].count.value))
             for o in self.outputs_of_student
         }
         nothing = [str(output) for output, count in counts.items() if not count]
@@ -681,7 +681,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     # Before the first step ---------------------------------------------------------------------------------------
 
     def _is_first_step(self):
-        return self.optimizer is not None and int(ops.convert_to_tensor(self.optimizer.iterations)) == 0
+        return self.optimizer is not None and int(tf.identity(self.optimizer.iterations.value)) == 0
 
     def before_first_step(self, batch) -> None:
         if self._is_first_step():

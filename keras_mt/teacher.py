@@ -109,7 +109,7 @@ def fingerprint(network: keras.Model) -> int:
     """Returns a checksum of a network's weights, which tells whether somebody has changed them."""
     content = 0
     for weight in network.weights:
-        content = zlib.crc32(np.ascontiguousarray(keras.ops.convert_to_tensor(weight).numpy()).view("uint8"), content)
+        content = zlib.crc32(np.ascontiguousarray(tf.identity(weight.value).numpy()).view("uint8"), content)
     return content
 
 
@@ -198,9 +198,7 @@ def _alike(first, second):
     if isinstance(first, (tf.SparseTensor, tf.RaggedTensor)):  # What some preprocessing layers return.
         parts = [tf.nest.flatten(values, expand_composites=True) for values in (first, second)]
         return all(_alike(a, b) for a, b in zip(*parts, strict=True))
-    first, second = (
-        values.numpy() if hasattr(values, "numpy") else values for values in (first, second)
-    )
+    first, second = (values.numpy() if hasattr(values, "numpy") else values for values in (first, second))
     if not hasattr(first, "shape") or first.dtype.kind not in "fV" and str(first.dtype) != "bfloat16":
         return bool(np.array_equal(first, second))
     tolerance = _TOLERANCE.get(str(first.dtype), 1e-4)
