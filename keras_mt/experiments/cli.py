@@ -1,7 +1,10 @@
 """How the programs start and how they fail: one sentence on stderr, status 2 for usage, 1 for the rest."""
 
 import importlib
+import os
+import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 
 from keras_mt.errors import ArgumentError
@@ -16,6 +19,7 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None) -> Non
         name: Which one; by default the first argument says it, as in `keras-mt train --help`.
         arguments: The command line after that; by default this process'.
     """
+    _write_utf8()
     try:
         arguments = list(flagging.arguments_of_process() if arguments is None else arguments)
         if name is None:
@@ -30,14 +34,16 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None) -> Non
             return
         extras.require("experiments")
         prepared = commands.prepared(name, arguments)
-        # Only now: it imports TensorFlow, which takes seconds.
-        importlib.import_module(f"keras_mt.experiments.{name}").main(*prepared)
+        _imported(name).main(*prepared)
     except UsageError as error:
         _fail(f"error: {error}", 2)
     except ArgumentError as error:
         _fail(f"error: {in_flags(error, commands.flags_of(name))}", 2)
     except (RunError, DataError) as error:
         _fail(f"error: {in_flags(error, commands.flags_of(name))}", 1)
+    except BrokenPipeError:  # Who reads stdout has enough, `head` for example.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Or Python complains when it ends.
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
@@ -51,6 +57,37 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None) -> Non
 def _overview():
     lines = [f"  {name:<9} {program.summary.splitlines()[0]}" for name, program in commands.PROGRAMS.items()]
     return "\n".join(["keras-mt PROGRAM --flag=value ...; keras-mt PROGRAM --help lists its flags.", "", *lines])
+
+
+def _imported(name):
+    """Imports a program, and with it TensorFlow, only when it is needed: that takes seconds.
+
+    What TensorFlow says meanwhile, of processors and of drivers that are not there, would stand before the program's
+    first word; TF_CPP_MIN_LOG_LEVEL=0 shows it.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1"):
+        return importlib.import_module(f"keras_mt.experiments.{name}")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            return importlib.import_module(f"keras_mt.experiments.{name}")
+        except BaseException:
+            said.seek(0)
+            os.write(stderr, said.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _write_utf8():
+    """Writes UTF-8 whatever the locale; names of files that are none as the bytes that they are."""
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors=errors)
 
 
 def _fail(sentence, status):

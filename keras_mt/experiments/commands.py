@@ -11,10 +11,12 @@ from keras_mt.experiments.datasets.picture_files import SUFFIXES, pictures_in
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.flagging import CommandLine
 from keras_mt.experiments.options import Options, option
+from keras_mt.experiments.reading import DamagedFileError, read_text
 from keras_mt.experiments.running import cluster
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.sweeps import PlannedRun, read_sweep
 
+SHEET = "keras_mt contact sheet"  # What tells one from other PNG files.
 NETWORKS = ("teacher", "student")
 
 
@@ -36,6 +38,7 @@ class PredictOptions(Options):
     all_probabilities: bool = option("predict", False, "A column for each class.")
     contact_sheet: str | None = option("predict", None, "A PNG file to draw the most uncertain pictures in.")
     pictures: int = option("predict", 48, "Pictures on the contact sheet.", 1, 400)
+    force: bool = option("predict", False, "Whether the contact sheet may replace a PNG file that is none.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,7 @@ class ReportOptions(Options):
     output: str = option("report", "report", "Folder to write the report to.")
     name: str = option("report", "report", "What the names of the report's files begin with.")
     introduction: str | None = option("report", None, "Text file whose paragraphs stand at the head of the report.")
+    force: bool = option("report", False, "Whether files may be replaced that no report wrote.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +91,12 @@ def _train(command):
     workers = cluster.of(config)
     run = RunDirectory(config.run_dir)
     if workers.is_chief:
-        run.check(config)
+        run.claim()
+        try:
+            run.check(config)
+        except BaseException:
+            run.release()
+            raise
     return config, command.typed, workers, run
 
 
@@ -137,13 +146,30 @@ def _shard(text):
 
 def _predict(command):
     (options,) = command.options
-    run = _run(options.run_dir)
-    return options, run, _pictures(command.rest)
+    run, pictures = _run(options.run_dir), _pictures(command.rest)
+    if options.contact_sheet is not None:
+        _check_sheet(Path(options.contact_sheet), pictures, options.force)
+    return options, run, pictures
+
+
+def _check_sheet(path, pictures, force):
+    named = f"--contact_sheet={path}"
+    if path.is_dir() or not path.name:
+        raise UsageError(f"{named} is a folder; name a PNG file")
+    if not path.exists():
+        return
+    if any(path.samefile(picture) for picture in pictures):
+        raise UsageError(f"{named} is one of the pictures; name another file")
+    start = path.open("rb").read(4096)
+    if not start.startswith(b"\x89PNG"):
+        raise UsageError(f"{named} is there already and no PNG file; name another file")
+    if SHEET.encode() not in start and not force:
+        raise UsageError(f"{named} is there already and no contact sheet; name another file, or give --force")
 
 
 def _pictures(arguments):
     """All pictures that were named, those of folders sorted."""
-    if not arguments:
+    if not arguments or not all(arguments):
         raise UsageError("no pictures were named; give files or folders after the flags")
     paths = []
     for argument in map(Path, arguments):
@@ -171,6 +197,8 @@ def _report(command):
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output={output} is a file; name a folder")
+    if options.name != Path(options.name).name or options.name in ("", ".."):
+        raise UsageError(f"--name={options.name} must be a name without folders; --output names the folder")
     return options, _introduction(options.introduction)
 
 
@@ -178,10 +206,9 @@ def _introduction(name):
     if name is None:
         return ()
     try:
-        return tuple(" ".join(part.split()) for part in Path(name).read_text().split("\n\n"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no text"
-        raise UsageError(f"--introduction={name} can't be read ({reason}); a text file is needed") from error
+        return tuple(" ".join(part.split()) for part in read_text(Path(name)).split("\n\n"))
+    except DamagedFileError as error:
+        raise UsageError(f"--introduction={error}; a text file is needed") from error
 
 
 def _run(run_dir):

@@ -22,7 +22,7 @@ def main(config: Config, run: RunDirectory) -> None:
     lengths = lengths_of(config, data.num_examples, len(data.labeled))
     model = experiment.build_model(config, data, lengths)
     alone = Workers(Cluster(), timeout=math.inf)
-    step = experiment.checkpoints(config, run.checkpoints, model, lengths, alone).restore()
+    step = experiment.checkpoints(config, data, run.checkpoints, model, lengths, alone).restore(read_only=True)
     if step == 0:
         raise RunError(f"--run_dir={run.path} holds no checkpoint yet")
     with experiment.broken_images_named(config, data, lambda: step):

@@ -8,33 +8,47 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mt.experiments import extras
 from keras_mt.experiments.commands import ExportOptions
 from keras_mt.experiments.errors import RunError, UsageError
+from keras_mt.experiments.exporting.model_card import TITLE, model_card
+from keras_mt.experiments.exporting.serving import labels_text
+from keras_mt.experiments.reading import DamagedFileError, read_text
 from keras_mt.experiments.running import saved_networks
 from keras_mt.experiments.running.run_directory import RunDirectory, write_atomically
 
 _FILES = {"saved_model": None, "onnx": "model.onnx", "litert": "model.tflite"}
+_CARD = "MODEL_CARD.md"
 _WARM_UP_REQUESTS = 3
 
 
 def main(options: ExportOptions, run: RunDirectory) -> None:
     """Writes a network and its model card.
 
+    What can't be written is refused before the first file is, so that the same command works once that is mended.
+
     Args:
         options: What is asked for.
         run: The folder of the run.
     """
-    saved = saved_networks.load(run, options.which)
     suffix = "" if options.which == "teacher" else f"-{options.which}"
     folder = Path(options.output) if options.output else run.path / "export" / f"{options.format}{suffix}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"--output={folder} can't be created ({error.strerror})") from error
     name = _FILES[options.format] or str(options.model_version)
     path = folder / name
     if path.exists():
         raise UsageError(f"{path} is there already; name another --output or --model_version")
+    if options.format == "onnx":
+        extras.require("onnx")
+    saved = saved_networks.load(run, options.which)
+    card = model_card(run, saved, name)
+    _refuse_foreign(folder / _CARD, lambda there: there.startswith(TITLE))
+    if options.format == "litert":
+        _refuse_foreign(folder / "labels.txt", lambda there: there == labels_text(saved.class_names))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--output={folder} can't be created ({error.strerror})") from error
+    write_atomically(folder / _CARD, card)
     if options.format == "saved_model":
         from keras_mt.experiments.exporting.saved_model import export_saved_model
 
@@ -45,7 +59,16 @@ def main(options: ExportOptions, run: RunDirectory) -> None:
 
         export = other_formats.export_onnx if options.format == "onnx" else other_formats.export_litert
         export(saved.network, path, saved.class_names)
-    from keras_mt.experiments.exporting.model_card import model_card
+    print(f"{saved.which} of step {saved.step} as {options.format}: {path}, and its {_CARD}")
 
-    write_atomically(folder / "MODEL_CARD.md", model_card(run, saved, name))
-    print(f"{saved.which} of step {saved.step} as {options.format}: {path}, and its MODEL_CARD.md")
+
+def _refuse_foreign(path, is_ours):
+    """Refuses to write over a file that no export wrote."""
+    if not path.exists():
+        return
+    try:
+        ours = is_ours(read_text(path))
+    except DamagedFileError:
+        ours = False
+    if not ours:
+        raise UsageError(f"{path} is there already and of no such export; name another --output")

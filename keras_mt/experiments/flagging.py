@@ -12,6 +12,7 @@ from absl import flags
 
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.options import Options, bounds_of, kind_of
+from keras_mt.experiments.reading import DamagedFileError, native, read_text
 
 _HELP = ("-h", "-help", "--help", "--helpfull")
 
@@ -157,10 +158,9 @@ def _without_flagfiles(arguments, opened):
         if path in opened:
             raise UsageError(f"--flagfile={path} includes itself, through {' and '.join(map(str, opened))}")
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "no text"
-            raise UsageError(f"--flagfile={path} can't be read ({reason}); a file of flags is needed") from error
+            lines = [native(line.strip()) for line in read_text(path).splitlines()]
+        except DamagedFileError as error:
+            raise UsageError(f"--flagfile={error}; a file of flags is needed") from error
         lines = [line for line in lines if line and not line.startswith(("#", "//"))]
         expanded += _without_flagfiles(lines, (*opened, path))
     return expanded

@@ -45,7 +45,7 @@ class Options:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+            check_value(field, getattr(self, field.name))
 
 
 def kind_of(field: dataclasses.Field) -> type:
@@ -62,7 +62,12 @@ def counted(value: str) -> int | str:
     return int(value) if value.isdecimal() else value
 
 
-def _check(field, value):
+def check_value(field: dataclasses.Field, value: Any) -> None:
+    """Checks a value of a field.
+
+    Raises:
+        UsageError: If it is not of the field's type, out of bounds or no choice, naming the flag.
+    """
     about, kind, name = field.metadata, kind_of(field), f"--{field.name}={value}"
     if value is None and field.default is None:
         return
@@ -76,8 +81,15 @@ def _check(field, value):
         raise UsageError(f"{name} must be one of {', '.join(about['choices'])}")
     if about["words"] and value not in about["words"] and not (value.isdecimal() and int(value) > 0):
         raise UsageError(f"{name} must be a positive number or {' or '.join(about['words'])}")
-    if kind is str and not value.isprintable():
+    if kind is str and not _is_printable(value):
         raise UsageError(f"--{field.name}={value!r} must be printable text on one line")
+
+
+def _is_printable(text):
+    try:  # A name that the locale can't decode is judged by its bytes.
+        return text.encode("utf-8", "surrogateescape").decode("utf-8").isprintable()
+    except UnicodeError:
+        return False
 
 
 def bounds_of(field: dataclasses.Field) -> str:

@@ -22,7 +22,7 @@ def main(options: ReportOptions, introduction: Sequence[str]) -> None:
     if not finished:
         raise RunError(f"--runs={', '.join(options.runs)} holds no finished run; unfinished: {', '.join(unfinished)}")
     output = Path(options.output)
-    page.write_report(finished, unfinished, output, options.name, introduction)
+    page.write_report(finished, unfinished, output, options.name, introduction, force=options.force)
     print(
         f"{len(finished)} runs, {len(unfinished)} unfinished: {output / options.name}.md, {output / options.name}.html"
     )

@@ -3,7 +3,6 @@
 What is done is skipped, what was cut off continues, and a run that fails is named at the end while the others go on.
 """
 
-import json
 import signal
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from collections.abc import Sequence
 
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError
+from keras_mt.experiments.reading import DamagedFileError
+from keras_mt.experiments.running.results import read_results
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.sweeps import PlannedRun
 
@@ -38,8 +39,8 @@ def _is_done(run, wanted):
     if not results.exists():
         return False
     try:
-        there = json.loads(results.read_text())["flags"]
-    except (ValueError, KeyError, TypeError):
+        there = read_results(results)["flags"]
+    except DamagedFileError:
         return False  # The training program writes it anew.
     return all(there.get(name, value) == value for name, value in wanted.items())
 
@@ -47,7 +48,7 @@ def _is_done(run, wanted):
 def _train(run):
     """Trains in a process of its own; returns what went wrong, or None."""
     command = [sys.executable, "-m", "keras_mt.train", *run.arguments, f"--run_dir={run.name}"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
     before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     said = []
     try:

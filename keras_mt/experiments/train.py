@@ -15,7 +15,7 @@ from keras_mt.experiments import checks
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.exporting.saved_model import export_saved_model
-from keras_mt.experiments.running import curves, experiment, saved_networks, strategy
+from keras_mt.experiments.running import chance, curves, experiment, saved_networks, strategy
 from keras_mt.experiments.running.cluster import Cluster
 from keras_mt.experiments.running.evaluation_log import EvaluationLog
 from keras_mt.experiments.running.lengths import lengths_of
@@ -32,12 +32,10 @@ def main(config: Config, typed: Set[str], cluster: Cluster, run: RunDirectory) -
         config: The experiment.
         typed: Names of the flags on the command line itself; see `checks.check_ramp`.
         cluster: The workers of the run.
-        run: Its folder.
+        run: Its folder, claimed by the chief.
     """
     workers = Workers(cluster, config.worker_timeout)
-    if workers.is_chief and run.flagfile.exists():
-        run.claim()
-    with workers.watched():
+    with run, workers.watched():
         devices = strategy.make_strategy(config, cluster)
         workers.started()
         _train(config, typed, run, devices, workers)
@@ -57,7 +55,7 @@ def _train(config, typed, run, devices, workers):
         run.create(config)
         saved_networks.describe(run, model, data)
 
-    checkpoints = experiment.checkpoints(config, run.checkpoints, model, lengths, workers)
+    checkpoints = experiment.checkpoints(config, data, run.checkpoints, model, lengths, workers)
     with devices.scope():
         step = checkpoints.restore()
 
@@ -121,6 +119,7 @@ def _conclude(config, run, data, model, log, last_step, replicas):
             "num_labels": len(data.labeled),
             "method": config.method,
             "data": data.origin,
+            "chance": chance.chance_of(data.evaluation_labels),
             "replicas": replicas,
             "experiment": config.fingerprint(),
             "flags": config.identity(),
@@ -131,6 +130,9 @@ def _conclude(config, run, data, model, log, last_step, replicas):
         f"{title}: student {last['student_error']:.2f} %, teacher {last['teacher_error']:.2f} % error after "
         f"{last_step} steps; results in {run.path}"
     )
+    error = last["teacher_error" if config.method == "mean_teacher" else "student_error"]
+    if chance.no_better(error, chance.chance_of(data.evaluation_labels)):
+        print(f"note: {chance.sentence(error, chance.chance_of(data.evaluation_labels))}")
 
 
 def _errors(row, network):

@@ -12,9 +12,14 @@ import numpy as np
 
 from keras_mt.data.image_memory import empty_images
 from keras_mt.experiments.errors import DataError
+from keras_mt.experiments.reading import COUNT, TEXT, DamagedFileError, Kind, read_json
 
 Blocks = Iterable[tuple[np.ndarray, np.ndarray]]
 _READ_AT_ONCE = 4096
+
+
+_SHAPE = Kind("4 whole numbers", lambda value: isinstance(value, list) and list(map(type, value)) == [int] * 4)
+_FIELDS = {"name": TEXT, "shape": _SHAPE, "crc32": COUNT}
 
 
 class _DamagedError(Exception):
@@ -106,7 +111,7 @@ def _write(folder, name, blocks, report):
         checksum = zlib.crc32(labels.data, checksum)
         np.save(unfinished / "labels.npy", labels)
         description = {"name": name, "shape": [count, *shape], "crc32": checksum}
-        (unfinished / "description.json").write_text(json.dumps(description))
+        (unfinished / "description.json").write_text(json.dumps(description), encoding="utf-8")
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -117,16 +122,16 @@ def _write(folder, name, blocks, report):
 def _read(folder, name, choose, into):
     """Reads block after block, so that only what is kept is ever held."""
     try:
-        description = json.loads((folder / "description.json").read_text())
+        description = read_json(folder / "description.json", _FIELDS)
         count, *shape = description["shape"]
-        expected = int(description["crc32"])
+        expected = description["crc32"]
         if description["name"] != name:
             raise ValueError(description["name"])  # The folder of another split.
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         if labels.shape != (count,) or labels.dtype != np.int32:
             raise ValueError(labels.shape)
         bytes_expected = (folder / "images").stat().st_size == count * int(np.prod(shape))
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (DamagedFileError, OSError, ValueError, EOFError) as error:
         raise _DamagedError from error
     if not bytes_expected:
         raise _DamagedError

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
+from keras_mt.experiments.datasets.class_names import class_name
 from keras_mt.experiments.datasets.picture_files import SUFFIXES, pictures_in
 from keras_mt.experiments.errors import DataError
 
@@ -29,9 +30,9 @@ class ImageFolder:
         self.root = existing_folder(data_dir)
         self.training = self.root / "train" if (self.root / "train").is_dir() else self.root
         reserved = (_UNLABELED, *EVALUATION)
-        self.class_names = tuple(
-            sorted(path.name for path in self.training.iterdir() if path.is_dir() and path.name not in reserved)
-        )
+        folders = [path for path in self.training.iterdir() if path.is_dir() and path.name not in reserved]
+        self._folders = {class_name(path.name, "data_dir", data_dir): path.name for path in folders}
+        self.class_names = tuple(sorted(self._folders))
         if len(self.class_names) < 2:
             raise ArgumentError(
                 "data_dir",
@@ -61,7 +62,7 @@ class ImageFolder:
         )
 
     def _check_classes(self, folder):
-        unknown = sorted({path.name for path in folder.iterdir() if path.is_dir()} - set(self.class_names))
+        unknown = sorted({path.name for path in folder.iterdir() if path.is_dir()} - set(self._folders.values()))
         if unknown:
             raise ArgumentError(
                 "data_dir",
@@ -72,7 +73,7 @@ class ImageFolder:
     def _read(self, folder, unlabeled):
         files, labels = [], []
         for label, name in enumerate(self.class_names):
-            found = pictures_in(folder / name)
+            found = pictures_in(folder / self._folders[name])
             if not found and folder == self.training:
                 raise ArgumentError("data_dir", self.root, f"has no pictures of class {name!r} in {folder / name}")
             files += found

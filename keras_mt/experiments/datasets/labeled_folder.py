@@ -1,6 +1,7 @@
 """A folder of pictures whose classes are in a CSV file."""
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import numpy as np
 
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
+from keras_mt.experiments.datasets.class_names import class_name
 from keras_mt.experiments.datasets.image_folder import EVALUATION, existing_folder
 from keras_mt.experiments.datasets.picture_files import SUFFIXES, pictures_in
 from keras_mt.experiments.errors import DataError
+from keras_mt.experiments.reading import DamagedFileError, native, read_text
 
 _HEADERS = ("class", "label")
 
@@ -40,11 +43,11 @@ class LabeledFolder:
 
     def _read_classes(self, path):
         try:
-            with open(path, newline="") as file:
-                rows = list(csv.reader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            reason = getattr(error, "strerror", None) or "no CSV"
-            raise ArgumentError("labels_file", path, f"can't be read ({reason})") from error
+            rows = list(csv.reader(io.StringIO(read_text(Path(path)))))
+        except DamagedFileError as error:
+            raise ArgumentError("labels_file", path, str(error).removeprefix(f"{path} ")) from error
+        except csv.Error as error:
+            raise ArgumentError("labels_file", path, f"can't be read (no CSV: {error})") from error
 
         def refuse(number, reason):
             raise ArgumentError("labels_file", path, f", line {number}: {reason}")
@@ -55,12 +58,12 @@ class LabeledFolder:
                 continue
             if len(row) < 2 or not row[1].strip():
                 refuse(number, f"{','.join(row)!r} has no class; PICTURE,CLASS is needed")
-            name = os.path.normpath(row[0].strip())
+            name = native(os.path.normpath(row[0].strip()))
             if name not in self._paths:
                 refuse(number, f"{name!r} is no picture ({', '.join(SUFFIXES)}) below {self.root}")
             if name in class_of:
                 refuse(number, f"{name!r} is named twice")
-            class_of[name] = row[1].strip()
+            class_of[name] = class_name(native(row[1].strip()), "labels_file", path)
         return class_of
 
     def read(self, split: str) -> tuple[ByteRanges, np.ndarray]:

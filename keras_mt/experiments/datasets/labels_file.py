@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_mt.errors import ArgumentError
-
-_LARGEST = 100 * 2**20
+from keras_mt.experiments.reading import DamagedFileError, native, read_text
 
 
 def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> np.ndarray:
@@ -27,12 +26,9 @@ def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_nam
         raise ArgumentError("labels_file", path, f", line {number}: {reason}")
 
     try:
-        if Path(path).stat().st_size > _LARGEST:
-            raise ArgumentError("labels_file", path, f"is larger than {_LARGEST >> 20} MB; a list of names is needed")
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no text"
-        raise ArgumentError("labels_file", path, f"can't be read ({reason})") from error
+        lines = native(read_text(Path(path))).splitlines()
+    except DamagedFileError as error:
+        raise ArgumentError("labels_file", path, str(error).removeprefix(f"{path} ")) from error
     index_of = {}
     for index, name in enumerate(names):
         index_of[name] = index
@@ -52,7 +48,7 @@ def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_nam
             refuse(number, f"{name!r} is already named in line {chosen[index]}")
         if labels[index] < 0:
             refuse(number, f"{name!r} has no class")
-        if rest and rest != [class_names[labels[index]]]:
+        if rest and rest != [native(class_names[labels[index]])]:
             refuse(number, f"{name!r} is of class {class_names[labels[index]]!r}, not {' '.join(rest)!r}")
         chosen[index] = number
     if not chosen:

@@ -1,6 +1,8 @@
 """Data sets whose images stay on disk and are decoded when their batch comes: ImageNet, or a folder of pictures."""
 
 import dataclasses
+import os
+import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -44,6 +46,11 @@ class StreamedImages(ImageData):
     augmentation: str
 
     images = None
+
+    def fingerprint(self) -> str:
+        """Returns that of the labels, and of the pictures' names and sizes."""
+        listed = "\n".join(f"{name} {size}" for name, size in zip(self.ranges.names, self.ranges.length, strict=True))
+        return f"{super().fingerprint()}, pictures {zlib.crc32(os.fsencode(listed)):08x}"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

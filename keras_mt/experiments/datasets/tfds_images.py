@@ -57,6 +57,12 @@ def open_builder(name: str, data_dir: str | None):
             f"has images of {image.np_dtype.__name__} {image.shape} and labels of kind {type(label).__name__}; uint8 "
             "(height, width, channels) and ClassLabel are needed",
         )
+    there = _other_versions(builder, data_dir)
+    if there:  # To download another would take hours, and is not what a prepared folder is given for.
+        raise DataError(
+            f"`data_dir={data_dir}` holds {name} as {', '.join(there)}, not as {builder.data_path.name}, which this "
+            f"version of TensorFlow Datasets reads; give `dataset={name}:VERSION` for it, or another folder"
+        )
     try:
         builder.download_and_prepare()
     except Exception as error:
@@ -67,7 +73,16 @@ def open_builder(name: str, data_dir: str | None):
     return builder
 
 
+def _other_versions(builder, data_dir):
+    """The versions of a data set that a folder holds where it does not hold the one that is asked for."""
+    if data_dir is None or builder.data_path.exists() or not builder.data_path.parent.is_dir():
+        return []
+    return sorted(path.name for path in builder.data_path.parent.iterdir() if path.is_dir() and path.name[:1].isdigit())
+
+
 def _first_line(error):
+    if type(error).__name__ == "DataLossError":  # TensorFlow's words are of bytes and checksums.
+        return "a file was cut off or changed"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 

@@ -15,6 +15,7 @@ from keras_mt.experiments.errors import DataError
 
 # A TFRecord is: length (8 bytes), checksum (4), content, checksum (4).
 _BEFORE, _AFTER = 12, 4
+_KINDS = {"file_index": "int32", "start": "int64", "length": "int64", "labels": "int32", "names": None}
 _EVALUATION = ("test", "validation")
 
 
@@ -86,8 +87,7 @@ class TFDSStream:
         expected = self.builder.info.splits[split].num_examples
         if len(parts["file_index"]) != expected:
             raise DataError(f"{self.builder.info.name}/{split} holds {len(parts['labels'])} of {expected} examples")
-        kinds = {"file_index": "int32", "start": "int64", "length": "int64", "labels": "int32", "names": None}
-        return {name: np.array(parts[name], kind) for name, kind in kinds.items()}
+        return {name: np.array(parts[name], kind) for name, kind in _KINDS.items()}
 
 
 def _load(path):
@@ -95,7 +95,9 @@ def _load(path):
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in ("file_index", "start", "length", "labels", "names")}
+            content = {name: file[name] for name in _KINDS}
+        whole = all(values.ndim == 1 and values.dtype.kind in "iU" for values in content.values())
+        return content if whole and len({len(values) for values in content.values()}) == 1 else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # Damaged: made anew and replaced.
 

@@ -31,7 +31,10 @@ def cached_zca(images: np.ndarray, cache_dir: str | os.PathLike) -> tuple[np.nda
     if path.exists():
         try:
             with np.load(path, allow_pickle=False) as file:
-                return file["mean"], file["matrix"]
+                mean, matrix = file["mean"], file["matrix"]
+            numbers = images[0].size
+            if mean.shape == (numbers,) and matrix.shape == (numbers, numbers) and np.isfinite(matrix).all():
+                return mean, matrix
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             pass  # Damaged: computed anew and replaced below.
     mean, matrix = whitening.fit_zca(images)

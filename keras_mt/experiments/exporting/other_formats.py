@@ -6,7 +6,7 @@ import keras
 
 from keras_mt.experiments import extras
 from keras_mt.experiments.errors import RunError
-from keras_mt.experiments.exporting.serving import served_model
+from keras_mt.experiments.exporting.serving import labels_text, served_model
 from keras_mt.experiments.running.run_directory import reason_of
 
 
@@ -46,7 +46,7 @@ def export_litert(network: keras.Model, path: Path, class_names: tuple[str, ...]
     """
 
     def write_names(unfinished):
-        path.with_name("labels.txt").write_text("".join(f"{name}\n" for name in class_names))
+        path.with_name("labels.txt").write_text(labels_text(class_names), encoding="utf-8")
 
     _export(network, path, write_names, format="litert")
 

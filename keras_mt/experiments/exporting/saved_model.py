@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mt.experiments.errors import RunError
-from keras_mt.experiments.exporting.serving import fitted_image, probabilities
+from keras_mt.experiments.exporting.serving import fitted_image, labels_text, probabilities
 from keras_mt.experiments.running.run_directory import reason_of
 
 
@@ -34,7 +34,7 @@ def export_saved_model(network: keras.Model, path: Path, class_names: tuple[str,
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         labels.parent.mkdir(parents=True, exist_ok=True)
-        labels.write_text("".join(f"{name}\n" for name in class_names))
+        labels.write_text(labels_text(class_names), encoding="utf-8")
         _archive(network, labels).write_out(str(unfinished), verbose=False)
         if warm_up is not None:
             _write_requests(unfinished / "assets.extra" / "tf_serving_warmup_requests", path.parent.name, warm_up)

@@ -12,6 +12,11 @@ def probabilities(network: keras.Model, images) -> dict:
     return {"probabilities": keras.ops.softmax(keras.ops.cast(logits, "float32"))}
 
 
+def labels_text(class_names: tuple[str, ...]) -> str:
+    """Returns the text of `labels.txt`: a line for each class."""
+    return "".join(f"{name}\n" for name in class_names)
+
+
 def served_model(network: keras.Model) -> keras.Model:
     """Returns a Keras model from uint8 `images` to `probabilities`, for Keras' own exports.
 

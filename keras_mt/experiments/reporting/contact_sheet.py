@@ -1,8 +1,13 @@
 """A sheet of the pictures that a network is least sure of: labeling these teaches it most."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+
+from keras_mt.experiments.commands import SHEET
+from keras_mt.experiments.errors import RunError
+from keras_mt.experiments.running.curves import new_figure
 
 _COLUMNS = 8
 
@@ -35,13 +40,10 @@ def draw_contact_sheet(
     """
     import tensorflow as tf
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from keras_mt.experiments.errors import RunError
 
     chosen = most_uncertain(probabilities, count)
     rows = -(-len(chosen) // _COLUMNS)
-    figure = Figure(figsize=(1.6 * _COLUMNS, 2.0 * rows), dpi=100)
+    figure = new_figure(figsize=(1.6 * _COLUMNS, 2.0 * rows), dpi=100)
     FigureCanvasAgg(figure)
     for place, index in enumerate(chosen):
         axes = figure.add_subplot(rows, _COLUMNS, place + 1)
@@ -50,9 +52,10 @@ def draw_contact_sheet(
         axes.set_axis_off()
         best = np.argsort(-probabilities[index])[:2]
         guess = "\n".join(f"{class_names[c]} {100 * probabilities[index][c]:.0f} %" for c in best)
-        axes.set_title(f"{pictures[index].name[-22:]}\n{guess}", fontsize=7)
+        name = os.fsencode(pictures[index].name).decode("utf-8", "replace")
+        axes.set_title(f"{name[-22:]}\n{guess}", fontsize=7)
     figure.tight_layout()
     try:
-        figure.savefig(path, format="png")
+        figure.savefig(path, format="png", metadata={"Software": SHEET})
     except OSError as error:
         raise RunError(f"{path} can't be written ({error.strerror})") from error

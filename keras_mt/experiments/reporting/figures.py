@@ -5,7 +5,7 @@ import numpy as np
 from keras_mt.experiments.reporting.ablations import Ablation
 from keras_mt.experiments.reporting.published import METHODS
 from keras_mt.experiments.reporting.runs import Run
-from keras_mt.experiments.running.curves import label_axes
+from keras_mt.experiments.running.curves import label_axes, new_figure
 
 # Color-blind safe (Okabe & Ito).
 COLORS = {"supervised": "#000000", "pi": "#E69F00", "temporal_ensembling": "#009E73", "mean_teacher": "#0072B2"}
@@ -24,7 +24,6 @@ def training_curves(runs: list[Run]):
     Args:
         runs: Finished runs with evaluations.
     """
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     settings = {}
@@ -33,7 +32,7 @@ def training_curves(runs: list[Run]):
         of_method.setdefault(run.setting(), []).append(run)
     across = min(_CURVES_ACROSS, len(settings))
     down = -(-len(settings) // across)
-    figure = Figure(figsize=(max(7.0, 4.2 * across), 6.4 * down), layout="constrained")
+    figure = new_figure(figsize=(max(7.0, 4.2 * across), 6.4 * down), layout="constrained")
     axes = figure.subplots(2 * down, across, squeeze=False)
     for number, (title, methods) in enumerate(settings.items()):
         above, column = 2 * (number // across), number % across
@@ -66,8 +65,6 @@ def errors_by_labels(runs: list[Run]):
     Args:
         runs: Finished runs; those of the validation phase are left out.
     """
-    from matplotlib.figure import Figure
-
     panels = {}
     for run in runs:
         if run.flags["phase"] == "test" and str(run.flags["num_labels"]).isdecimal():
@@ -78,7 +75,7 @@ def errors_by_labels(runs: list[Run]):
     panels = {name: lines for name, lines in sorted(panels.items()) if lines}
     if not panels:
         return None
-    figure = Figure(figsize=(5.0 * len(panels), 4.2), layout="constrained")
+    figure = new_figure(figsize=(5.0 * len(panels), 4.2), layout="constrained")
     for axis, (name, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for (method, _), line in sorted(lines.items(), key=lambda item: list(METHODS).index(item[0][0])):
             numbers = sorted(line)
@@ -122,11 +119,9 @@ def ablation_figure(ablations: list[Ablation]):
     Args:
         ablations: One panel each.
     """
-    from matplotlib.figure import Figure
-
     across = min(_ACROSS, len(ablations))
     down = -(-len(ablations) // across)
-    figure = Figure(figsize=(4.6 * across, 3.9 * down), layout="constrained")
+    figure = new_figure(figsize=(4.6 * across, 3.9 * down), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for axis in axes[len(ablations) :]:
         axis.remove()

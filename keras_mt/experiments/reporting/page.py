@@ -5,9 +5,13 @@ import html
 import io
 from pathlib import Path
 
+from keras_mt.experiments.errors import RunError, UsageError
+from keras_mt.experiments.reading import DamagedFileError, read_text
 from keras_mt.experiments.reporting import ablations, figures, tables
+from keras_mt.experiments.reporting.markdown import escaped
 from keras_mt.experiments.reporting.published import TABLES
 from keras_mt.experiments.reporting.runs import Run
+from keras_mt.experiments.running.chance import no_better, sentence
 from keras_mt.experiments.running.run_directory import write_atomically
 
 _STYLE = """
@@ -22,11 +26,19 @@ _HOW_TO_READ = (
     "Errors are in percent after the last step, mean ± standard deviation over seeds: of the teacher for Mean Teacher, "
     "of the student for the other methods. Published figures stand in rows of their own."
 )
+_TITLE = "Mean Teacher: results"
+_HTML_TITLE = "<title>keras_mt report</title>"
 _MOST_PANELS = 30  # All ablations of Tarvainen & Valpola (2017) together have 23.
 
 
 def write_report(
-    runs: list[Run], unfinished: list[str], folder: Path, name: str = "report", introduction: tuple[str, ...] = ()
+    runs: list[Run],
+    unfinished: list[str],
+    folder: Path,
+    name: str = "report",
+    introduction: tuple[str, ...] = (),
+    *,
+    force: bool = False,
 ) -> None:
     """Writes `NAME.md`, `NAME.html` and the figures as PNG.
 
@@ -35,20 +47,57 @@ def write_report(
         unfinished: Paths of runs that are not in the tables.
         folder: Where to write; made if it is missing.
         name: What the files' names begin with.
-        introduction: Paragraphs at its head.
+        introduction: Paragraphs at its head, in Markdown.
+        force: Whether files may be replaced that no report wrote.
+
+    Raises:
+        UsageError: If there are such files.
+        RunError: If the report can't be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = list(_parts(runs, unfinished, introduction))
-    markdown, page = [], []
-    for kind, text, content in parts:
+    files = _rendered(runs, unfinished, name, introduction)
+    foreign = [] if force else [path for path in (folder / file for file in files) if _is_foreign(path, folder, name)]
+    if foreign:
+        raise UsageError(f"{foreign[0]} was written by no report; name another --output or --name, or give --force")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in files.items():
+            if isinstance(content, str):
+                write_atomically(folder / file, content)
+            else:
+                (folder / file).write_bytes(content)
+    except OSError as error:
+        raise RunError(f"--output={folder} can't be written ({error.strerror})") from error
+
+
+def _is_foreign(path, folder, name):
+    """Whether a file is there that no report wrote. Figures are a report's if its page shows them."""
+    if not path.exists():
+        return False
+    page = path if path.suffix != ".png" else folder / f"{name}.md"
+    try:
+        text = read_text(page)
+    except DamagedFileError:
+        return True
+    if page.suffix == ".html":
+        return _HTML_TITLE not in text
+    return not text.startswith(f"# {_TITLE}\n") or (page != path and f"]({path.name})" not in text)
+
+
+def _rendered(runs, unfinished, name, introduction):
+    """Returns text or bytes by the name of the file, the page first: a figure is told to be its own by it."""
+    markdown, page, pictures = [], [], {}
+    for kind, text, content in _parts(runs, unfinished, introduction):
         if kind == "heading":
-            markdown.append(f"{'#' * content} {text}")
+            markdown.append(f"{'#' * content} {escaped(text)}")
             page.append(f"<h{content}>{html.escape(text)}</h{content}>")
-        elif kind == "text":
+        elif kind == "own words":
             markdown.append(text)
             page.append(f"<p>{html.escape(text)}</p>")
+        elif kind == "text":
+            markdown.append(escaped(text))
+            page.append(f"<p>{html.escape(text)}</p>")
         elif kind == "remark":
-            markdown.append(f"> {text}")
+            markdown.append(f"> {escaped(text)}")
             page.append(f'<p class="remark">{html.escape(text)}</p>')
         elif kind == "table":
             markdown.append(_markdown_table(content, index=text == "index"))
@@ -56,23 +105,29 @@ def write_report(
         else:
             picture = io.BytesIO()
             content.savefig(picture, format="png", dpi=140)
-            (folder / f"{name}_{kind}.png").write_bytes(picture.getvalue())
-            markdown.append(f"![{text}]({name}_{kind}.png)")
+            pictures[f"{name}_{kind}.png"] = picture.getvalue()
+            markdown.append(f"![{escaped(text)}]({name}_{kind}.png)")
             encoded = base64.b64encode(picture.getvalue()).decode()
             page.append(f'<img alt="{html.escape(text)}" src="data:image/png;base64,{encoded}">')
-    write_atomically(folder / f"{name}.md", "\n\n".join(markdown) + "\n")
-    head = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>keras_mt report</title><style>{_STYLE}'
-    write_atomically(folder / f"{name}.html", "\n".join([f"{head}</style></head><body>", *page, "</body></html>\n"]))
+    head = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_HTML_TITLE}<style>{_STYLE}'
+    return {
+        f"{name}.md": "\n\n".join(markdown) + "\n",
+        f"{name}.html": "\n".join([f"{head}</style></head><body>", *page, "</body></html>\n"]),
+        **pictures,
+    }
 
 
 def _parts(runs, unfinished, introduction):
     """Yields `(kind, text, content)` in the order of the page."""
-    yield "heading", "Mean Teacher: results", 1
+    yield "heading", _TITLE, 1
     for paragraph in introduction:
-        yield "text", paragraph, None
+        yield "own words", paragraph, None
     yield "text", _HOW_TO_READ, None
     if unfinished:
         yield "remark", f"Not in the tables, since they are unfinished: {', '.join(unfinished)}.", None
+    for run in runs:
+        if run.chance and no_better(run.error(), run.chance):
+            yield "remark", f"{run.path}: {sentence(run.error(), run.chance)}.", None
     for title, table, remarks in tables.published_tables(runs):
         yield "heading", title, 2
         for remark in remarks:
@@ -91,8 +146,8 @@ def _parts(runs, unfinished, introduction):
         yield "labels", caption, by_labels
     yield "heading", "All settings", 2
     settings, usual = tables.all_settings(runs)
-    for sentence in usual:
-        yield "text", sentence, None
+    for shared in usual:
+        yield "text", shared, None
     yield "table", "", settings
     of_tables = [run for run in runs if run.rows]
     if of_tables:
@@ -114,7 +169,7 @@ def _markdown_table(table, index):
     if index:
         table = table.reset_index(names="")
     rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join("| " + " | ".join(map(escaped, row)) + " |" for row in rows)
 
 
 def _not_published():

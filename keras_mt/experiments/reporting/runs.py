@@ -1,11 +1,12 @@
 """Finished runs, as their folders tell of them."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 from keras_mt.experiments.errors import RunError, UsageError
+from keras_mt.experiments.reading import DamagedFileError
 from keras_mt.experiments.running.evaluation_log import read_rows
+from keras_mt.experiments.running.results import read_results
 
 SEEDS = ("seed", "data_seed")
 
@@ -22,6 +23,7 @@ class Run:
         step: Its last step.
         data: Where its images came from.
         rows: Its evaluations.
+        chance: Error of always answering the most frequent class, and the number of images; None if it is not known.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Run:
     step: int
     data: str
     rows: tuple[dict, ...]
+    chance: dict | None = None
 
     def error(self, name: str = "error") -> float | None:
         """Returns the error that is published: the teacher's for Mean Teacher, the student's for other methods."""
@@ -78,14 +81,9 @@ def _place(run):
 
 def _read(path):
     try:
-        results = json.loads((path / "results.json").read_text())
-        return Run(
-            path,
-            results["flags"],
-            *({name: float(error) for name, error in results[network].items()} for network in ("student", "teacher")),
-            int(results["step"]),
-            results.get("data", ""),
-            tuple(read_rows(path / "evaluations.csv")),
-        )
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise RunError(f"{path / 'results.json'} is damaged ({error}); the training command writes it anew") from error
+        results = read_results(path / "results.json")
+    except DamagedFileError as error:
+        raise RunError(f"{error}; the training command writes it anew") from error
+    errors = ({name: float(error) for name, error in results[network].items()} for network in ("student", "teacher"))
+    rows = tuple(read_rows(path / "evaluations.csv"))
+    return Run(path, results["flags"], *errors, results["step"], results.get("data", ""), rows, results.get("chance"))

@@ -1,22 +1,20 @@
 """Saves everything a run is made of, and continues from it."""
 
-import json
 import os
-import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 
 from keras_mt.experiments.errors import RunError
+from keras_mt.experiments.running import checkpoint_files
+from keras_mt.experiments.running.checkpoint_files import Identity
 from keras_mt.experiments.running.run_directory import reason_of
 from keras_mt.experiments.running.steps import StepCallback
 from keras_mt.experiments.running.workers import Workers
 from keras_mt.mean_teacher import MeanTeacher
 
-_FORMAT = 1
 _KEPT = 3
 
 
@@ -31,7 +29,7 @@ class Checkpoints(StepCallback):
     Args:
         folder: Where checkpoints are kept; the newest three stay.
         model: The compiled model with a built optimizer.
-        experiment: What must be the same to continue: names and values of flags.
+        identity: What the run is, which must be the same to continue.
         active_schedules: Says of a step which learning rate and weight it had.
         interval: Steps between checkpoints.
         evaluation_steps: Steps between evaluations. Where both fall together the checkpoint comes after the evaluation,
@@ -44,7 +42,7 @@ class Checkpoints(StepCallback):
         self,
         folder: Path,
         model: MeanTeacher,
-        experiment: dict,
+        identity: Identity,
         active_schedules: Callable[[int], str],
         interval: int,
         evaluation_steps: int,
@@ -57,7 +55,7 @@ class Checkpoints(StepCallback):
         self.active_schedules = active_schedules
         self.interval = interval
         self.evaluation_steps = evaluation_steps
-        self._experiment = json.loads(json.dumps(experiment))
+        self._identity = identity
         self._metrics = [v for metric in model.metrics for v in metric.variables]
         self._trained = [v.value for v in model.trainable_variables]
         # By position and not by Keras' object graph, which leaves out what Keras does not track as a layer.
@@ -76,6 +74,7 @@ class Checkpoints(StepCallback):
         # Each replica has metrics of its own: what is saved is their sum, which all workers compute together.
         self._summed_metrics = [tf.Variable(tf.identity(v), trainable=False) for v in self._metrics]
         content["metrics"] = self._summed_metrics
+        self._content = content
         # Not `tf.train.CheckpointManager`: it takes names of files to delete from a file in the folder, its pairs of
         # files are not renamed together, and a garbled list of checkpoints would start the run anew.
         self._checkpoint = tf.train.Checkpoint(**content)
@@ -84,61 +83,35 @@ class Checkpoints(StepCallback):
 
     # Reading ---------------------------------------------------------------------------------------------------
 
-    def restore(self) -> int:
+    def restore(self, *, read_only: bool = False) -> int:
         """Restores the newest checkpoint that is whole and returns its step; 0 if there is none at all.
 
         All workers get what the chief read, and its initial weights if there was nothing to read.
 
         A damaged one is put aside as `step-N.damaged`, with a warning that names it and the one that is used.
 
+        Args:
+            read_only: Whether damaged ones are left where they are.
+
         Raises:
-            RunError: If there are checkpoints and none can be read, or the newest is of another experiment.
+            RunError: If there are checkpoints and none can be read, or the newest is of another experiment or of other
+                data.
         """
-        step = self._restore_newest() if self._workers.is_chief else 0
+        step = 0
+        if self._workers.is_chief:
+            found = checkpoint_files.read_newest(self.folder, self._identity, self._content)
+            step = found.step
+            for path in () if read_only else found.damaged:
+                checkpoint_files.put_aside(path)
         self.step = max(row[0] for row in self._workers.all_gather([step]))
         self._workers.broadcast([*self._shared, *self._summed_metrics])
         if self.step % self.evaluation_steps:  # Within an epoch.
             self._resumed_metrics = self._summed_metrics
         return self.step
 
-    def _restore_newest(self):
-        damaged = []
-        for step in reversed(self.steps()):
-            path = self.folder / f"step-{step}"
-            try:
-                self._read(path)
-            except RunError:
-                raise
-            except Exception as error:  # TensorFlow raises many kinds for damaged files, down to `IndexError`.
-                damaged.append((path, type(error).__name__))
-                continue
-            for lost, reason in damaged:
-                aside = lost.with_name(lost.name + ".damaged")
-                shutil.rmtree(aside, ignore_errors=True)
-                lost.rename(aside)
-                print(f"warning: checkpoint {lost} is damaged ({reason}); {path} is used instead", file=sys.stderr)
-            return step
-        if damaged:
-            names = ", ".join(str(path) for path, _ in damaged)
-            raise RunError(f"none of the checkpoints {names} can be read; remove them to start anew")
-        return 0
-
     def steps(self) -> list[int]:
         """Returns the steps of all checkpoints, oldest first."""
-        names = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []
-        return sorted(int(name.removeprefix("step-")) for name in names if re.fullmatch(r"step-\d+", name))
-
-    def _read(self, path):
-        recorded = json.loads((path / "experiment.json").read_text())
-        if recorded["format"] != _FORMAT:
-            raise RunError(f"checkpoint {path} has format {recorded['format']}; this version reads format {_FORMAT}")
-        for name, value in self._experiment.items():
-            there = recorded["flags"].get(name, value)
-            if str(there) != str(value):  # A flag may have become a number in a later version.
-                raise RunError(
-                    f"checkpoint {path} is of another experiment: --{name}={there} there, --{name}={value} here"
-                )
-        self._checkpoint.read(str(path / "state")).assert_consumed()
+        return checkpoint_files.steps_in(self.folder)
 
     # Writing ---------------------------------------------------------------------------------------------------
 
@@ -166,8 +139,7 @@ class Checkpoints(StepCallback):
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             self._checkpoint.write(str(unfinished / "state"))
-            content = json.dumps({"format": _FORMAT, "step": self.step, "flags": self._experiment})
-            (unfinished / "experiment.json").write_text(content)
+            checkpoint_files.write_record(unfinished, self.step, self._identity)
             for file in (*unfinished.iterdir(), unfinished):
                 _to_disk(file)
             unfinished.rename(path)

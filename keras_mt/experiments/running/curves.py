@@ -6,6 +6,15 @@ from pathlib import Path
 COLORS = {"student": "#E69F00", "teacher": "#0072B2"}
 
 
+def new_figure(**options):
+    """Returns a figure of matplotlib in which text is drawn as it is: a `$` begins no formula."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams["text.parse_math"] = False
+    return Figure(**options)
+
+
 def label_axes(axis, label: str) -> None:
     """Gives a plot over optimizer steps, drawn already, its labels and a logarithmic vertical axis that can be read."""
     from matplotlib.ticker import LogLocator, NullFormatter
@@ -26,9 +35,7 @@ def draw_curves(rows: list[dict], path: Path, title: str) -> None:
         path: The PNG file to write.
         title: Title of the figure.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = new_figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
     steps = [row["step"] for row in rows]
     for axis, quantity, label in zip(

@@ -2,12 +2,13 @@
 
 import csv
 import io
+import math
 import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
-from keras_mt.experiments.errors import RunError
+from keras_mt.experiments.reading import DamagedFileError, in_words, read_text
 from keras_mt.experiments.running.progress import report
 from keras_mt.experiments.running.run_directory import write_atomically
 from keras_mt.experiments.running.steps import StepCallback
@@ -29,6 +30,8 @@ COLUMNS = (
     ("ema_decay", "ema_decay", 1.0),
     ("teacher_student_distance", "teacher_student_distance", 1.0),
 )
+_NEEDED = ("step", "student_error", "teacher_error")
+_REMEDY = "put back what it was, or remove it to lose its rows"
 
 
 class EvaluationLog(StepCallback):
@@ -92,16 +95,52 @@ def read_rows(path: Path) -> list[dict]:
     """Reads an evaluations CSV; no rows where there is no file.
 
     Raises:
-        RunError: If the file is damaged.
+        RunError: If the file is damaged, naming the row.
     """
     if not path.exists():
         return []
+    text = read_text(path)
+    if text and not text.endswith("\n"):
+        _refuse(path, len(text.splitlines()), "it was cut off")
+    rows = []
     try:
-        with open(path, newline="") as file:
-            return [
-                {name: int(value) if name == "step" else float(value) for name, value in row.items() if value}
-                for row in csv.DictReader(file)
-                if row["step"]
-            ]
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise RunError(f"{path} is damaged ({error}); put back what it was, or remove it to lose its rows") from error
+        lines = list(csv.reader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise DamagedFileError(f"{path} is damaged: no CSV ({error}); {_REMEDY}") from error
+    header = lines[0] if lines else []
+    missing = [name for name in _NEEDED if name not in header]
+    if missing:
+        _refuse(path, 1, f"column {missing[0]} is missing")
+    if len(set(header)) != len(header):
+        _refuse(path, 1, "a column is there twice")
+    for number, cells in enumerate(lines[1:], 2):
+        if len(cells) != len(header):
+            _refuse(path, number, f"it has {len(cells)} of {len(header)} columns")
+        row = {name: _number(path, number, name, cell) for name, cell in zip(header, cells, strict=True) if cell}
+        for name in _NEEDED:
+            if name not in row:
+                _refuse(path, number, f"{name} is empty")
+        if rows and row["step"] <= rows[-1]["step"]:
+            _refuse(path, number, f"step {row['step']} comes after step {rows[-1]['step']}")
+        rows.append(row)
+    return rows
+
+
+def _number(path, number, name, cell):
+    try:
+        value = int(cell) if name == "step" else float(cell)
+    except ValueError:
+        _refuse(path, number, f"{name} is {in_words(cell)}; a number is needed")
+    if name == "step":
+        good, allowed = value > 0, "a number above 0"
+    elif name.endswith("_error"):
+        good, allowed = 0 <= value <= 100, "a number from 0 to 100"
+    else:
+        good, allowed = not math.isnan(value), "a number"
+    if not good:
+        _refuse(path, number, f"{name} is {cell}; {allowed} is needed")
+    return value
+
+
+def _refuse(path, line, reason):
+    raise DamagedFileError(f"{path} is damaged: line {line}: {reason}; {_REMEDY}")

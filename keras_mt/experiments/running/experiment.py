@@ -22,6 +22,7 @@ from keras_mt.experiments.datasets.in_memory import load_in_memory
 from keras_mt.experiments.datasets.streamed import is_streamed, load_streamed
 from keras_mt.experiments.datasets.zca_cache import cached_zca
 from keras_mt.experiments.errors import UsageError
+from keras_mt.experiments.running.checkpoint_files import Identity
 from keras_mt.experiments.running.checkpoints import Checkpoints
 from keras_mt.experiments.running.lengths import Lengths
 from keras_mt.experiments.running.progress import report
@@ -138,7 +139,7 @@ def mean_teacher_callback(config: Config, lengths: Lengths) -> keras_mt.MeanTeac
 
 
 def checkpoints(
-    config: Config, folder: Path, model: keras_mt.MeanTeacher, lengths: Lengths, workers: Workers
+    config: Config, data: ImageData, folder: Path, model: keras_mt.MeanTeacher, lengths: Lengths, workers: Workers
 ) -> Checkpoints:
     """Returns the checkpoints of a run, which are still to be restored."""
 
@@ -153,7 +154,7 @@ def checkpoints(
     return Checkpoints(
         folder,
         model,
-        config.identity(),
+        Identity(config.identity(), data.class_names, data.fingerprint(), lengths.training),
         active_schedules,
         config.steps_between_checkpoints,
         config.evaluation_steps,

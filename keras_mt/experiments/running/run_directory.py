@@ -1,5 +1,6 @@
 """The folder of a run: what is in it, and whose run it is."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -8,9 +9,14 @@ from keras_mt.experiments import flagging
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError, UsageError
 
+_LOCK = "lock"
+_ATTEMPTS = 5
+# What a process leaves that was killed before the folder was a run's.
+_OF_A_CLAIM = {_LOCK, "flags.cfg.unfinished"}
+
 
 class RunDirectory:
-    """Paths of a run, and the files that say what it is and what came of it."""
+    """Paths of a run, and the files that say what it is and what came of it. The end of its `with` ends its claim."""
 
     def __init__(self, path: str):
         self.path = Path(path)
@@ -22,6 +28,8 @@ class RunDirectory:
         self.exported_teacher = self.path / "exported_teacher"
         self.results = self.path / "results.json"
         self.networks = self.path / "networks.json"
+        self._lock = None
+        self._made = []
 
     def check(self, config: Config) -> None:
         """Checks that the folder is this experiment's, empty or not there yet.
@@ -43,7 +51,7 @@ class RunDirectory:
                     )
         elif self.path.exists() and not self.path.is_dir():
             raise UsageError(f"--run_dir={self.path} is a file; name a folder")
-        elif self.path.exists() and any(path.name != "lock" for path in self.path.iterdir()):
+        elif self.path.exists() and not {path.name for path in self.path.iterdir()} <= _OF_A_CLAIM:
             raise UsageError(f"--run_dir={self.path} is not empty and no run's folder; name another folder")
 
     def must_hold_a_run(self) -> None:
@@ -62,41 +70,86 @@ class RunDirectory:
             UsageError: If the flagfile can't be read.
         """
         try:
-            return flagging.parse([Config], [f"--flagfile={self.flagfile}"]).options[0]
+            command = flagging.parse([Config], [f"--flagfile={self.flagfile}"])
+            if command.rest:
+                raise UsageError(f"{command.rest[0]!r} is no --flag=value")
+            return command.options[0]
         except UsageError as error:
             raise UsageError(
                 f"{self.flagfile} is no flagfile of this version ({error}); name another folder"
             ) from error
 
     def claim(self) -> None:
-        """Keeps other processes off the folder, which must exist, until this one ends.
+        """Makes the folder if it is missing and keeps other processes off it, until `release` or the process' end.
+
+        To be called before anything in the folder is read: who holds the claim owns the run, whatever is in there.
 
         Raises:
-            RunError: If another process trains in it, or it can't be written.
+            RunError: If another process trains in it, or it can't be made or written.
+            UsageError: If it is a file.
         """
         from filelock import FileLock, Timeout
 
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--run_dir={self.path} is a file; name a folder")
+        lock = FileLock(self.path / _LOCK, timeout=0)
         try:
-            self._lock = FileLock(self.path / "lock", timeout=0)
-            self._lock.acquire()
+            for attempt in range(_ATTEMPTS):
+                try:
+                    self._make()
+                    lock.acquire()
+                    break
+                except FileNotFoundError:  # Another process gave up its claim and took the new folder away.
+                    if attempt == _ATTEMPTS - 1:
+                        raise
         except Timeout as error:
             raise RunError(f"--run_dir={self.path} is in use: another process trains in it") from error
-        except OSError as error:
-            raise RunError(f"--run_dir={self.path} can't be written ({error.strerror})") from error
+        except (OSError, NotImplementedError) as error:
+            there = self.path.is_dir() and self.path not in self._made
+            self._unmake()
+            raise RunError(
+                f"--run_dir={self.path} can't be {'written' if there else 'created'} "
+                f"({getattr(error, 'strerror', None) or error})"
+            ) from error
+        self._lock = lock
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.release()
+
+    def release(self) -> None:
+        """Lets others have the folder; one that was claimed for nothing, a mistyped flag say, vanishes again."""
+        if self._lock is None:
+            return
+        if not self.flagfile.exists():
+            # Before the lock is given back: who waits for a file that is gone sees that, and makes a new one.
+            with contextlib.suppress(OSError):
+                (self.path / _LOCK).unlink()
+            self._unmake()
+        self._lock.release()
+        self._lock = None
+
+    def _make(self):
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        for path in reversed(missing):
+            with contextlib.suppress(FileExistsError):  # Another process was faster.
+                path.mkdir()
+                self._made.append(path)
+
+    def _unmake(self):
+        with contextlib.suppress(OSError):  # Something is in it by now.
+            while self._made:
+                self._made.pop().rmdir()
 
     def create(self, config: Config) -> None:
-        """Makes the folder this experiment's. Called late: a mistyped flag leaves nothing behind.
+        """Makes the claimed folder this experiment's. Called late: a mistyped flag leaves nothing behind.
 
         Raises:
-            RunError: If it can't be made, or another process was faster.
+            RunError: If it can't be written.
         """
         if not self.flagfile.exists():
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RunError(f"--run_dir={self.path} can't be created ({error.strerror})") from error
-            self.claim()
-            self.check(config)
             command = f"python -m keras_mt.train --flagfile={self.flagfile} --run_dir=..."
             lines = [f"# {command} repeats this run.", *flagging.as_flagfile(config, without=["run_dir"]), ""]
             write_atomically(self.flagfile, "\n".join(lines))
@@ -122,7 +175,7 @@ def write_atomically(path: Path, text: str) -> None:
     """
     unfinished = path.with_name(path.name + ".unfinished")
     try:
-        with open(unfinished, "w", encoding="utf-8") as file:
+        with open(unfinished, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -4,12 +4,28 @@ import dataclasses
 import json
 
 import keras
-import tensorflow as tf
 
 from keras_mt.experiments.errors import RunError, UsageError
+from keras_mt.experiments.reading import COUNT, PERCENT, TABLE, TEXT, TEXTS, DamagedFileError, optional, read_json
+from keras_mt.experiments.running.chance import chance_of
+from keras_mt.experiments.running.checkpoint_files import Identity, read_newest
 from keras_mt.experiments.running.run_directory import RunDirectory, write_atomically
 
 NETWORKS = ("teacher", "student")
+_FIELDS = {
+    "teacher": TABLE,
+    "student": TABLE,
+    "class_names": TEXTS,
+    "data": {
+        "name": TEXT,
+        "origin": TEXT,
+        "training examples": COUNT,
+        "labeled": COUNT,
+        "evaluated on": COUNT,
+        "error of chance": optional(PERCENT),
+    },
+}
+_REMEDY = "remove it, and the command that trained the run writes it anew"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +63,7 @@ def describe(run: RunDirectory, model, data) -> None:
         "training examples": data.num_examples,
         "labeled": len(data.labeled),
         "evaluated on": len(data.evaluation_labels),
+        "error of chance": chance_of(data.evaluation_labels)["error"],
     }
     write_atomically(run.networks, json.dumps(content) + "\n")
 
@@ -56,32 +73,43 @@ def load(run: RunDirectory, which: str) -> SavedNetwork:
 
     Raises:
         UsageError: If the folder holds no run, or one of a version that did not write this.
-        RunError: If there is no checkpoint that can be read.
+        RunError: If there is no checkpoint that can be read, or the newest is of another run.
     """
-    if not run.flagfile.exists():
-        raise UsageError(f"--run_dir={run.path} holds no run: {run.flagfile.name} is missing")
+    run.must_hold_a_run()
     if not run.networks.exists():
         raise UsageError(
             f"--run_dir={run.path} lacks {run.networks.name}; the command that trained it writes that file when it "
             "continues"
         )
+    identity = run.recorded().identity()
+    content = read_json(run.networks, _FIELDS)
+    network, class_names = _rebuilt(run.networks, content, which), tuple(content["class_names"])
+    variables = {which: [weight.value for weight in network.weights]}
+    found = read_newest(run.checkpoints, Identity(identity, class_names), variables, all_of_it=False)
+    if not found.step:
+        raise RunError(f"--run_dir={run.path} holds no checkpoint yet")
+    return SavedNetwork(network, which, found.step, class_names, content["data"])
+
+
+def _rebuilt(path, content, which):
+    # Exported networks compute in float32 whatever they were trained in: other formats know no bfloat16.
+    text = json.dumps(content[which])
+    for precision in ("mixed_bfloat16", "mixed_float16"):
+        text = text.replace(f'"{precision}"', '"float32"')
     try:
-        content = json.loads(run.networks.read_text())
-        # Exported networks compute in float32 whatever they were trained in: other formats know no bfloat16.
-        text = json.dumps(content[which])
-        for precision in ("mixed_bfloat16", "mixed_float16"):
-            text = text.replace(f'"{precision}"', '"float32"')
         network = keras.saving.deserialize_keras_object(json.loads(text), safe_mode=True)
-        class_names, data = tuple(content["class_names"]), content["data"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{run.networks} is damaged ({type(error).__name__}); the run's data rebuild it") from error
-    steps = sorted(int(path.name.removeprefix("step-")) for path in run.checkpoints.glob("step-*[0-9]"))
-    for step in reversed(steps):
-        variables = {which: [weight.value for weight in network.weights]}
-        try:
-            path = run.checkpoints / f"step-{step}" / "state"
-            tf.train.Checkpoint(**variables).read(str(path)).assert_existing_objects_matched().expect_partial()
-        except Exception:  # TensorFlow raises many kinds for damaged files.
-            continue
-        return SavedNetwork(network, which, step, class_names, data)
-    raise RunError(f"--run_dir={run.path} holds no checkpoint that can be read")
+        (images,) = network.inputs
+        logits, *_ = keras.tree.flatten(network.outputs)
+        channels, classes = images.shape[3], logits.shape[-1]
+    except Exception as error:  # Keras raises whatever a wrong value leads to.
+        raise DamagedFileError(
+            f"{path} is damaged: {which} can't be rebuilt ({type(error).__name__}); {_REMEDY}"
+        ) from error
+    if len(images.shape) != 4 or channels not in (1, 3):
+        raise DamagedFileError(f"{path} is damaged: {which} takes {images.shape[1:]}, no pictures; {_REMEDY}")
+    if classes != len(content["class_names"]):
+        raise DamagedFileError(
+            f"{path} is damaged: class_names has {len(content['class_names'])} names for {classes} outputs of {which}; "
+            f"{_REMEDY}"
+        )
+    return network

@@ -9,6 +9,7 @@ from typing import Any
 from keras_mt.experiments import checks, flagging
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import UsageError
+from keras_mt.experiments.reading import DamagedFileError, in_words, native, read_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +49,9 @@ class PlannedRun:
 def read_sweep(path: Path) -> list[PlannedRun]:
     """Returns the runs of a sweep file.
 
-    The file is TOML with one or more `[[grid]]`: `flagfile` (beside the sweep's folder), `seeds` (each is `--seed` and
-    `--data_seed`), optional `set` (a table of flags) and `vary`: a table from a flag, or several with commas between
-    them, to the list of values, or of lists of values. All combinations of a grid are run.
+    The file is TOML with one or more `[[grid]]`: `flagfile` (beside the sweep's folder), `seeds` (each is `--seed`, and
+    `--data_seed` unless that is set or varies), optional `set` (a table of flags) and `vary`: a table from a flag, or
+    several with commas between them, to the list of values, or of lists of values. All combinations of a grid are run.
 
     ```toml
     [[grid]]
@@ -66,12 +67,13 @@ def read_sweep(path: Path) -> list[PlannedRun]:
         UsageError: If it can't be read as one.
     """
     try:
-        content = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"--sweep={path} can't be read as a sweep file ({reason})") from error
+        content = tomllib.loads(read_text(path))
+    except DamagedFileError as error:
+        raise UsageError(f"--sweep={error}; a sweep file is needed") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--sweep={path} can't be read as a sweep file ({error})") from error
     grids = content.get("grid")
-    if not isinstance(grids, list) or not grids:
+    if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise UsageError(f"--sweep={path} holds no [[grid]]; at least one is needed")
     runs = [run for grid in grids for run in _runs_of(path, grid)]
     names = [run.name for run in runs]
@@ -90,14 +92,22 @@ def _runs_of(path, grid):
     seeds = grid.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
         raise UsageError(f"--sweep={path}: seeds={seeds!r} must be a list of whole numbers")
-    flagfile = path.parent.parent / grid["flagfile"]
+    flagfile = path.parent.parent / native(grid["flagfile"])
     fixed, vary = grid.get("set", {}), grid.get("vary", {})
+    for name, table in (("set", fixed), ("vary", vary)):
+        if not isinstance(table, dict):
+            raise UsageError(f"--sweep={path}: {name} is {in_words(table)}; a table of flags is needed")
+    fixed = {name: _value(path, f"set.{name}", value) for name, value in fixed.items()}
     axes = [_axis(path, key, values) for key, values in vary.items()]
     for choice in itertools.product(*axes):
         changed = {name: value for part in choice for name, value in part.items()}
-        label = ",".join([flagfile.stem, *(f"{name}={_text(value)}" for name, value in (fixed | changed).items())])
+        values = fixed | changed
+        if "seed" in values:
+            raise UsageError(f"--sweep={path}: seed is given by seeds = [...], not by set or vary")
+        label = ",".join([flagfile.stem, *(f"{name}={_text(value)}" for name, value in values.items())])
         for seed in seeds:
-            yield PlannedRun(f"{label}/seed={seed}", flagfile, {**fixed, **changed, "seed": seed, "data_seed": seed})
+            seeded = {**values, "seed": seed, "data_seed": values.get("data_seed", seed)}
+            yield PlannedRun(f"{label}/seed={seed}", flagfile, seeded)
 
 
 def _axis(path, key, values):
@@ -109,9 +119,18 @@ def _axis(path, key, values):
         parts = value if len(names) > 1 else [value]
         if not isinstance(parts, list) or len(parts) != len(names):
             raise UsageError(f"--sweep={path}: vary.{key} needs lists of {len(names)} values, not {value!r}")
+        parts = [_value(path, f"vary.{key}", part) for part in parts]
         axis.append(dict(zip(names, parts, strict=True)))
     return axis
 
 
+def _value(path, place, value):
+    if not isinstance(value, (str, int, float)):
+        raise UsageError(f"--sweep={path}: {place} is {in_words(value)}; text, a number, true or false is needed")
+    return native(value) if isinstance(value, str) else value
+
+
 def _text(value):
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """A value as a part of the name of one folder."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text.replace("%", "%25").replace("/", "%2F")

@@ -30,7 +30,10 @@ def write_run(root, name, student, teacher, step=180_000, data="the original .ma
         content["teacher"]["top5_error"] = top5
     (folder / "results.json").write_text(json.dumps(content))
     (folder / "flags.cfg").write_text("")
-    rows = [f"{step // 2},{2 * student},{2 * teacher},1.0,0.9", f"{step},{student},{teacher},0.5,0.4"]
+    rows = [
+        f"{step // 2},{min(2 * student, 100)},{min(2 * teacher, 100)},1.0,0.9",
+        f"{step},{student},{teacher},0.5,0.4",
+    ]
     (folder / "evaluations.csv").write_text(ROW + "\n".join(rows) + "\n")
     return folder
 

@@ -1,0 +1,63 @@
+"""results.json: what came of a run, read as what `train` wrote."""
+
+import dataclasses
+from pathlib import Path
+
+from keras_mt.experiments.config import Config
+from keras_mt.experiments.errors import UsageError
+from keras_mt.experiments.options import check_value
+from keras_mt.experiments.reading import (
+    PERCENT,
+    STEP,
+    TABLE,
+    TABLE_OF_TEXTS,
+    TEXT,
+    DamagedFileError,
+    check_fields,
+    in_words,
+    optional,
+    read_json,
+)
+
+_ERRORS = {"error": PERCENT, "top5_error": optional(PERCENT)}
+_FIELDS = {
+    "step": STEP,
+    "student": _ERRORS,
+    "teacher": _ERRORS,
+    "flags": TABLE,
+    "data": optional(TEXT),
+    "versions": optional(TABLE_OF_TEXTS),
+    "chance": optional(TABLE),
+}
+_CHANCE = {"error": PERCENT, "images": STEP}
+# Flags without which a result can't be told from others.
+_NEEDED = ("dataset", "phase", "num_labels", "method", "width", "batch_size", "precision", "seed", "data_seed")
+
+
+def read_results(path: Path) -> dict:
+    """Returns the results of a run.
+
+    Raises:
+        DamagedFileError: If the file is not as `train` writes it, naming the field.
+    """
+    results = read_json(path, _FIELDS)
+    if "chance" in results:
+        check_fields(path, results["chance"], _CHANCE, "chance")
+    flags = results["flags"]
+    for name in _NEEDED:
+        if name not in flags:
+            raise DamagedFileError(f"{path} is damaged: flags.{name} is missing")
+    for name, value in flags.items():
+        if not (value is None or isinstance(value, (str, int, float))):
+            raise DamagedFileError(
+                f"{path} is damaged: flags.{name} is {in_words(value)}; text, a number, true or false is needed"
+            )
+    for field in dataclasses.fields(Config):
+        value = flags.get(field.name, field.default)
+        if field.metadata["words"] and type(value) is int:  # As earlier versions wrote it.
+            value = str(value)
+        try:
+            check_value(field, value)
+        except UsageError as error:
+            raise DamagedFileError(f"{path} is damaged: flags: {error}") from error
+    return results
