@@ -11,6 +11,8 @@ from keras_mt.errors import ArgumentError
 from keras_mt.experiments import commands, extras, flagging
 from keras_mt.experiments.errors import DataError, Interrupted, RunError, UsageError, in_flags
 
+_LONGEST = 2000
+
 
 def main(name: str | None = None, arguments: Sequence[str] | None = None) -> None:
     """Runs a program, and exits if that fails.
@@ -91,5 +93,8 @@ def _write_utf8():
 
 
 def _fail(sentence, status):
-    print(" ".join(sentence.split()), file=sys.stderr, flush=True)
+    sentence = " ".join(sentence.split())
+    if len(sentence) > _LONGEST:  # It quotes something that is no name.
+        sentence = f"{sentence[: _LONGEST // 2]} ... {sentence[-_LONGEST // 2 :]}"
+    print(sentence, file=sys.stderr, flush=True)
     sys.exit(status)

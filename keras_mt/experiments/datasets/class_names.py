@@ -3,6 +3,7 @@
 import os
 
 from keras_mt.errors import ArgumentError
+from keras_mt.experiments.reading import in_words
 
 
 def class_name(name: str, argument: str, value: object) -> str:
@@ -21,5 +22,5 @@ def class_name(name: str, argument: str, value: object) -> str:
     except UnicodeError:
         text = ""
     if not text.isprintable() or not text.strip():
-        raise ArgumentError(argument, value, f"has a class named {ascii(name)}; printable text in UTF-8 is needed")
+        raise ArgumentError(argument, value, f"has a class named {in_words(name)}; printable text in UTF-8 is needed")
     return text

@@ -13,7 +13,7 @@ from keras_mt.experiments.datasets.class_names import class_name
 from keras_mt.experiments.datasets.image_folder import EVALUATION, existing_folder
 from keras_mt.experiments.datasets.picture_files import SUFFIXES, pictures_in
 from keras_mt.experiments.errors import DataError
-from keras_mt.experiments.reading import DamagedFileError, native, read_text
+from keras_mt.experiments.reading import DamagedFileError, in_words, native, read_text
 
 _HEADERS = ("class", "label")
 
@@ -57,12 +57,12 @@ class LabeledFolder:
             if not row or (number == 1 and len(row) > 1 and row[1].strip().lower() in _HEADERS):
                 continue
             if len(row) < 2 or not row[1].strip():
-                refuse(number, f"{','.join(row)!r} has no class; PICTURE,CLASS is needed")
+                refuse(number, f"{in_words(','.join(row))} has no class; PICTURE,CLASS is needed")
             name = native(os.path.normpath(row[0].strip()))
             if name not in self._paths:
-                refuse(number, f"{name!r} is no picture ({', '.join(SUFFIXES)}) below {self.root}")
+                refuse(number, f"{in_words(name)} is no picture ({', '.join(SUFFIXES)}) below {self.root}")
             if name in class_of:
-                refuse(number, f"{name!r} is named twice")
+                refuse(number, f"{in_words(name)} is named twice")
             class_of[name] = class_name(native(row[1].strip()), "labels_file", path)
         return class_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_mt.errors import ArgumentError
-from keras_mt.experiments.reading import DamagedFileError, native, read_text
+from keras_mt.experiments.reading import DamagedFileError, in_words, native, read_text
 
 
 def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> np.ndarray:
@@ -43,13 +43,18 @@ def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_nam
             name, *rest = line.rsplit(maxsplit=1)  # A name with spaces.
         index = index_of.get(name)
         if index is None:
-            refuse(number, f"{name!r} is {'the name of several images' if name in index_of else 'no training image'}")
+            refuse(
+                number,
+                f"{in_words(name)} is {'the name of several images' if name in index_of else 'no training image'}",
+            )
         if index in chosen:
-            refuse(number, f"{name!r} is already named in line {chosen[index]}")
+            refuse(number, f"{in_words(name)} is already named in line {chosen[index]}")
         if labels[index] < 0:
-            refuse(number, f"{name!r} has no class")
+            refuse(number, f"{in_words(name)} has no class")
         if rest and rest != [native(class_names[labels[index]])]:
-            refuse(number, f"{name!r} is of class {class_names[labels[index]]!r}, not {' '.join(rest)!r}")
+            refuse(
+                number, f"{in_words(name)} is of class {class_names[labels[index]]!r}, not {in_words(' '.join(rest))}"
+            )
         chosen[index] = number
     if not chosen:
         raise ArgumentError("labels_file", path, "names no image")

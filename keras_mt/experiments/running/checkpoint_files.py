@@ -14,14 +14,15 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_mt.experiments.errors import RunError
-from keras_mt.experiments.reading import COUNT, STEP, TABLE, TEXT, TEXTS, DamagedFileError, Kind, read_json
+from keras_mt.experiments.reading import COUNT, STEP, TEXT, TEXTS, DamagedFileError, Kind, read_json
 
 _FORMAT = 2
 _RECORD = "experiment.json"
+_NEEDED = {"dataset", "method", "seed"}
 _FIELDS = {
     "step": COUNT,
     "last_step": STEP,
-    "flags": TABLE,
+    "flags": Kind("a table of the run's flags", lambda value: isinstance(value, dict) and set(value) >= _NEEDED),
     "data": {"fingerprint": TEXT, "class_names": TEXTS},
 }
 _NAMED = 10  # Classes.

@@ -128,6 +128,7 @@ def read_rows(path: Path) -> list[dict]:
 
 def _number(path, number, name, cell):
     try:
+        cell.encode("ascii")  # Python takes the digits of all scripts.
         value = int(cell) if name == "step" else float(cell)
     except ValueError:
         _refuse(path, number, f"{name} is {in_words(cell)}; a number is needed")

@@ -48,7 +48,7 @@ def read_results(path: Path) -> dict:
         if name not in flags:
             raise DamagedFileError(f"{path} is damaged: flags.{name} is missing")
     for name, value in flags.items():
-        if not (value is None or isinstance(value, (str, int, float))):
+        if not (value is None or isinstance(value, (int, float)) or TEXT.holds(value)):
             raise DamagedFileError(
                 f"{path} is damaged: flags.{name} is {in_words(value)}; text, a number, true or false is needed"
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from keras_mt.experiments import flagging
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError, UsageError
+from keras_mt.experiments.reading import in_words
 
 _LOCK = "lock"
 _ATTEMPTS = 5
@@ -72,7 +73,7 @@ class RunDirectory:
         try:
             command = flagging.parse([Config], [f"--flagfile={self.flagfile}"])
             if command.rest:
-                raise UsageError(f"{command.rest[0]!r} is no --flag=value")
+                raise UsageError(f"{in_words(command.rest[0])} is no --flag=value")
             return command.options[0]
         except UsageError as error:
             raise UsageError(
