@@ -156,7 +156,8 @@ def sentences(task: str, columns: int | None, name: str) -> dict[str, str]:
     """The sentences about wrong labels, which end with what was found."""
     largest = columns - 1 if columns else "C - 1"
     return {
-        "classes": f"{name} must hold class labels from 0 to {largest}, or {UNLABELED} for unlabeled. Received: ",
+        "classes": f"{name} must hold class labels from 0 to {largest}, or {UNLABELED} for unlabeled examples. "
+        "Received: ",
         "whole": f"{name} must hold integer class labels. Received: ",
         "one_hot": f"{name} must hold one-hot labels: rows that sum to 1, or {UNLABELED} in all columns for unlabeled "
         "examples. Received: a row that sums to ",
