@@ -78,6 +78,30 @@ class ReplicatedModel:
     def before_first_step(self, batch) -> None:
         """Called under a strategy with the first batch of one replica, before `fit` or `evaluate` begins."""
 
+    def check_shares(self, layers, examples: int, batch_size: int) -> None:
+        """Checks that each replica gets examples of each batch of arrays, if the network needs some.
+
+        Convolutions and pooling fail on no rows at all, some by ending the process.
+
+        Args:
+            layers: All layers of the network.
+            examples: Number of examples of an epoch.
+            batch_size: Number of examples of a batch of all replicas.
+
+        Raises:
+            ValueError: If a replica would get none.
+        """
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        rest = examples % batch_size
+        # Replicas are filled one after the other; the last gets what is left.
+        if not rest or rest > batch_size - batch_size // replicas or not any(map(_needs_rows, layers)):
+            return
+        raise ValueError(
+            f"Convolutions and pooling can't be trained on no examples, and the last batch has too few for each of the "
+            f"{replicas} replicas. Leave some examples out or choose another `batch_size`, so that none or more "
+            f"are left over. Received: {examples} examples in batches of {batch_size}, which leaves {rest}"
+        )
+
     def _of_one_replica(self, values):
         return self.distribute_strategy.experimental_local_results(values)[0]
 
@@ -97,6 +121,11 @@ class ReplicatedModel:
     def logs_of_replica(self, logs: dict) -> dict:
         """Returns a step's logs in the shape that Keras can reduce."""
         return tf.nest.map_structure(lambda value: tf.reshape(value, (1,)), logs) if several_workers() else logs
+
+
+def _needs_rows(layer):
+    names = [kind.__name__ for kind in type(layer).__mro__]
+    return any("Conv" in name or name.startswith(("MaxPooling", "AveragePooling")) for name in names)
 
 
 class _Reporting:

@@ -311,7 +311,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         ]
         distance = []
         if self.logit_distance_weight:
-            distance = [self.logit_distance_weight * self.logit_distance(outputs[0], outputs[1])]
+            # Of this replica's rows; Keras' losses divide what they return by the number of replicas.
+            value = self.logit_distance(outputs[0], outputs[1]) * tf.distribute.get_strategy().num_replicas_in_sync
+            share = 1.0 if self.logit_distance.reduction == "sum" else ops.cast(rows / rows_of_all, value.dtype)
+            distance = [self.logit_distance_weight * value * share]
         return _Costs(of_labels, consistency, distance, penalties, rows, rows_of_all)
 
     def _own_loss(self, x, output):
@@ -551,7 +554,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """As `keras.Model.compile`; the loss is the task's unless one is given.
 
         A loss of the user's gets the labeled examples alone, and its value is multiplied by their share of the batch
-        (`reduction="batch"`) or not (`reduction="labeled"`). `metrics` are measured on labeled examples: of the student
+        (`reduction="batch"`) or not (`reduction="labeled"`). One that is a single number for a batch is computed on the
+        rows of each replica, as in Keras. `metrics` are measured on labeled examples: of the student
         in training, of the teacher in evaluation. The teacher takes over the student's `trainable` flags.
         """
         optimizer = keras.optimizers.get(optimizer)
@@ -619,6 +623,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         try:
             if not first_batch.is_batched(x) and self._fitted:
                 self._check_arrays(*self._fitted[0])
+                if kwargs.get("steps_per_epoch") is None:
+                    examples = len(keras.tree.flatten(x)[0]) if not isinstance(x, tf.SparseTensor) else x.shape[0]
+                    self.check_shares(
+                        teachers.layers_of(self.student), int(examples * (1 - validation_split)), batch_size or 32
+                    )
             elif self._fitted and self._fitted[0][1] is None:
                 self._flat_labels(None)
             if self._is_first_step() and self._fitted and not self._under_strategy:

@@ -253,7 +253,9 @@ class Output:
             examples = mask > 0
         y, p, w, m = (tf.boolean_mask(rows, examples) for rows in (labels.values, outputs, labels.weight, mask))
         if of_student is not None:
-            return of_student(examples, y, p, w if labels.weighted or len(mask.shape) > 1 else None)
+            value = of_student(examples, y, p, w if labels.weighted or len(mask.shape) > 1 else None)
+            # As Keras' own step has it, which divides by the number of replicas what is to be summed over them.
+            return value * tf.distribute.get_strategy().num_replicas_in_sync
         whole = ops.all(m > 0)
         if isinstance(self.loss, keras.losses.Loss) and type(self.loss).__call__ is not keras.losses.Loss.__call__:
             if labels.weighted or len(mask.shape) > 1:

@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from filelock import FileLock
 from support.programs import ROOT, TINY, free_ports, run_program, same_weights, succeed, tf_config
 
+import keras_mt
 from keras_mt.data import Sampling, training_batches, training_indices
 from keras_mt.data.batches import evaluation_rows
 
@@ -111,6 +113,42 @@ def test_workers_reproduce_the_weights_of_a_single_device_and_agree_bit_for_bit(
     for name in ("weight/", "history/", "evaluation/", "prediction"):
         assert largest(one, first, name) < 1e-4
     assert all(first[name].tobytes() == second[name].tobytes() for name in first)
+
+
+def test_every_kind_of_student_and_loss_is_the_same_on_replicas_with_unequal_shares(tmp_path):
+    """17 rows in batches of 8: of the last, one replica has the row and the other none."""
+    environment, results = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}, []
+    for replicas in (1, 2):
+        path, settings = tmp_path / f"{replicas}.npz", json.dumps({"replicas": replicas, "examples": 17})
+        command = [sys.executable, str(ROOT / "tests" / "support" / "structured_replicas.py"), str(path), settings]
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+        assert process.returncode == 0, process.stderr[-3000:]
+        results.append(dict(np.load(path)))
+    one, two = results
+    assert sorted(one) == sorted(two)
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, rtol=5e-6, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(("layer", "batch_size", "refused"), [
+    (keras.layers.Conv2D(2, 3), 8, True), (keras.layers.MaxPooling2D(), 13, True),
+    (keras.layers.Conv2D(2, 3), 9, False),
+    (keras.layers.Dense(2), 8, False), (keras.layers.GlobalAveragePooling2D(), 8, False)])  # fmt: skip
+def test_a_replica_without_rows_is_refused_where_it_would_end_the_process(layer, batch_size, refused):
+    """17 examples on two replicas: 1 is left by 8, 4 by 13, 8 by 9 of which each replica gets some."""
+    student = keras.Sequential([keras.Input((6, 6, 2)), layer, keras.layers.Flatten(), keras.layers.Dense(3)])
+    model = keras_mt.MeanTeacher(student)
+    model.compile("sgd")
+
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+
+    model._distribute_strategy = TwoReplicas()
+    if refused:
+        with pytest.raises(ValueError, match="Received: 17 examples in batches of"):
+            model.fit(np.zeros((17, 6, 6, 2)), np.arange(17) % 3, batch_size=batch_size)
+    else:
+        model.check_shares(student.layers, 17, batch_size)
 
 
 def test_replicas_draw_noise_of_their_own(trained):
