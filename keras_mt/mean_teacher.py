@@ -11,8 +11,9 @@ from keras import ops
 from keras_mt import first_batch, losses, schedules, serving, student_checks, tasks
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
-from keras_mt.outputs import Output, as_rank, names_of, spread, spread_metrics
+from keras_mt.outputs import Output, as_rank
 from keras_mt.passes import JointPasses, SeparatePasses
+from keras_mt.structures import names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
 from keras_mt.trackers import Average, Latest, Trackers, mean_or_nan
@@ -705,8 +706,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             return
         x = x[0] if self.two_views else self._split_index(x)[0]
         rows = self._as_student_takes(first_batch.rows_of(x, self._rows_to_compare()))
-        outputs = teachers.check_same_answers(self.student, self.teacher, rows)
+        outputs, layers = teachers.check_same_answers(self.student, self.teacher, rows)
         for output in self.outputs_of_student:
+            activation = student_checks.activation_of(layers[output.place])
+            student_checks.check_probabilities(output.task_name, output.from_logits, activation, str(output))
             student_checks.check_values(output.task_name, output.from_logits, outputs[output.place], str(output))
         self._compared = True
 

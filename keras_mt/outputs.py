@@ -1,4 +1,4 @@
-"""One output of a student, or several: which structure they have, and what each of them is asked for and costs."""
+"""One output of a student: what it is asked for, what its labels are, and what it costs."""
 
 import dataclasses
 import functools
@@ -15,81 +15,6 @@ from keras_mt.tasks import TASKS
 
 _OWN_LOSSES = (ClassificationCost, MultiLabelCost, RegressionCost)
 _ACCURACY, _CROSS_ENTROPY = ("accuracy", "acc"), ("crossentropy", "ce")
-
-
-# Structures --------------------------------------------------------------------------------------------------------
-
-
-def spread(value, template, argument: str) -> list:
-    """Returns what an argument says of each output, in the order in which `keras.tree` flattens them.
-
-    Args:
-        value: One value for all outputs, or a dict or list of the outputs' structure.
-        template: The structure of the outputs.
-        argument: Name of the argument.
-
-    Raises:
-        ValueError: If the structures differ.
-    """
-    if isinstance(template, dict):
-        if not isinstance(value, dict):
-            value = dict.fromkeys(template, value)
-        if set(value) != set(template):
-            raise ValueError(
-                f"Argument `{argument}` must have one entry for each output of {sorted(template)}. "
-                f"Received: {sorted(map(str, value))}"
-            )
-        return [part for key in sorted(template) for part in spread(value[key], template[key], argument)]
-    if isinstance(template, (list, tuple)):
-        if not isinstance(value, (list, tuple)):
-            value = [value] * len(template)
-        if len(value) != len(template):
-            raise ValueError(
-                f"Argument `{argument}` must have one entry for each of the {len(template)} outputs. "
-                f"Received: {len(value)}"
-            )
-        return [part for v, t in zip(value, template, strict=True) for part in spread(v, t, argument)]
-    if isinstance(value, (dict, list, tuple)):
-        raise ValueError(f"Argument `{argument}` must be one value for a student with one output. Received: {value!r}")
-    return [value]
-
-
-def spread_metrics(given, template, argument: str) -> list[list]:
-    """Returns the metrics of each output, as `keras.Model.compile` understands them.
-
-    Args:
-        given: A metric or a list of them for all outputs; a dict by the outputs' names, of which some may be left out;
-            or a list with an entry for each output.
-        template: The structure of the outputs.
-        argument: Name of the argument.
-
-    Raises:
-        ValueError: If there is no output of a name.
-    """
-    if isinstance(template, dict):
-        if isinstance(given, dict) and set(given) - set(template):
-            unknown = sorted(set(given) - set(template))
-            raise ValueError(f"Argument `{argument}` must name outputs of {sorted(template)}. Received: {unknown}")
-        parts = [(given.get(key) if isinstance(given, dict) else given, template[key]) for key in sorted(template)]
-    elif isinstance(template, (list, tuple)):
-        each = isinstance(given, (list, tuple)) and len(given) == len(template)
-        parts = list(zip(given if each else [given] * len(template), template, strict=True))
-    else:
-        return [[] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]]
-    return [metrics for part, of_output in parts for metrics in spread_metrics(part, of_output, argument)]
-
-
-def names_of(template, student: keras.Model | None = None) -> list[str]:
-    """Returns the names of outputs, as Keras has them: keys of a dict, else the names of the layers."""
-    if isinstance(template, dict):
-        return ["_".join(filter(None, (key, name))) for key in sorted(template) for name in names_of(template[key])]
-    if isinstance(template, (list, tuple)):
-        given = list(getattr(student, "output_names", None) or [])
-        flat = [name for part in template for name in (names_of(part) or [""])]
-        if len(given) == len(flat) == len(set(given)):
-            return given
-        return [f"output_{i}" for i in range(len(flat))]
-    return [""]
 
 
 # In a batch --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import warnings
 import keras
 import tensorflow as tf
 
-from keras_mt.outputs import names_of
+from keras_mt.structures import names_of
 
 
 def export(

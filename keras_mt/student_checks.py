@@ -75,18 +75,18 @@ def _symbolic(shapes, dtype):
 def final_activation(student: keras.Model, place: int) -> str | None:
     """Returns `"softmax"` or `"sigmoid"` if that is the last that a student does for an output, else None.
 
-    Nested models and layers that only move numbers are looked through. Of a subclassed student the last layer is taken.
+    Nested models and layers that only move numbers are looked through. A subclassed student shows it in the first
+    batch only.
     """
     outputs = getattr(student, "outputs", None)
     if not outputs:
-        layers = list(getattr(student, "layers", ()))
-        return _activation(layers[-1]) if layers else None
+        return None
     tensor = outputs[place]
     while True:
         operation, node, index = tensor._keras_history  # Private, and Keras is pinned; the first batch is seen as well.
         if isinstance(operation, keras.Model):
             return final_activation(operation, index)
-        activation = _activation(operation)
+        activation = activation_of(operation)
         if activation:
             return activation
         linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
@@ -98,7 +98,8 @@ def final_activation(student: keras.Model, place: int) -> str | None:
         tensor = inputs[0]
 
 
-def _activation(layer):
+def activation_of(layer) -> str | None:
+    """Returns `"softmax"` or `"sigmoid"` if a layer or an operation ends in it, else None."""
     if isinstance(layer, keras.layers.Wrapper):
         layer = layer.layer
     if isinstance(layer, keras.Model):

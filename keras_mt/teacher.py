@@ -113,7 +113,7 @@ def fingerprint(network: keras.Model) -> int:
     return content
 
 
-def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> list:
+def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> tuple[list, list]:
     """Checks that a teacher with the student's weights answers as the student does, in inference mode.
 
     It catches each kind of clone that is no clone: layers whose state is in no config, a `teacher=` of other layers or
@@ -125,17 +125,18 @@ def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> list:
         x: A few examples as the networks take them.
 
     Returns:
-        The student's flattened outputs.
+        The student's flattened outputs, and the layer that computed each as its own output; None where none did.
 
     Raises:
         ValueError: Naming the first layer whose outputs differ.
     """
     first, again = _answers(student, x), _answers(student, x)
+    answer = first[0], [_layer_of(output, first[1]) for output in first[0]]
     if any(not _alike(a, b) for a, b in zip(first[0], again[0], strict=True)):
-        return first[0]  # The student draws at random in inference mode too: nothing can be compared.
+        return answer  # The student draws at random in inference mode too: nothing can be compared.
     second = _answers(teacher, x, student.weights)
     if len(first[0]) == len(second[0]) and all(_alike(a, b) for a, b in zip(first[0], second[0], strict=True)):
-        return first[0]
+        return answer
     name = _first_difference(first[1], second[1])
     raise ValueError(
         f"The teacher answers otherwise than the student although it has the student's weights: first in the layer "
@@ -144,7 +145,7 @@ def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> list:
 
 
 def _answers(network, x, weights=None):
-    """The outputs of a network, and those of each of its innermost layers by name, in the order of computation.
+    """The outputs of a network, and its innermost layers with theirs, in the order of computation.
 
     All that a pass moves is put back: states of recurrent layers, counters, vectors of a power iteration.
 
@@ -179,17 +180,21 @@ def _answers(network, x, weights=None):
 def _recording(layer, call, recorded):
     def record(*args, **kwargs):
         outputs = call(*args, **kwargs)
-        recorded.append((layer.name, keras.tree.flatten(outputs)))
+        recorded.append((layer, keras.tree.flatten(outputs)))
         return outputs
 
     return record
 
 
 def _first_difference(first, second):
-    for (name, ours), (_, theirs) in zip(first, second, strict=False):
+    for (layer, ours), (_, theirs) in zip(first, second, strict=False):
         if len(ours) != len(theirs) or not all(_alike(a, b) for a, b in zip(ours, theirs, strict=True)):
-            return name
-    return first[-1][0] if first else "output"
+            return layer.name
+    return first[-1][0].name if first else "output"
+
+
+def _layer_of(output, recorded):
+    return next((layer for layer, outputs in reversed(recorded) if any(part is output for part in outputs)), None)
 
 
 def _alike(first, second):
