@@ -1,0 +1,213 @@
+"""No program writes over a file that it did not make, and what can't be done is refused before the first is written."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.programs import TINY
+
+from keras_mt.experiments import cli
+
+
+@pytest.fixture
+def run(tiny_run, tmp_path):
+    return shutil.copytree(tiny_run, tmp_path / "run")
+
+
+@pytest.fixture
+def said(capfd):
+    """Runs a program in this process; returns its status and its errors."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        status = 0
+        try:
+            cli.main(*arguments)
+        except SystemExit as ending:
+            status = ending.code
+        errors = capfd.readouterr().err
+        assert "Traceback" not in errors
+        return status, errors
+
+    return run
+
+
+def write_picture(path):
+    path.write_bytes(tf.io.encode_png(np.zeros((16, 16, 1), "uint8")).numpy())
+    return path
+
+
+def test_a_contact_sheet_replaces_contact_sheets_only(run, tmp_path, said):
+    mine, other, sheet = (write_picture(tmp_path / f"{name}.png") for name in ("mine", "other", "sheet"))
+    sheet.unlink()
+    (tmp_path / "text.png").write_text("no picture")
+    for path, flags, words in (
+        (mine, [], "is one of the pictures"),
+        (mine, ["--force"], "is one of the pictures"),
+        (other, [], "no contact sheet; name another file, or give --force"),
+        (run / "results.json", ["--force"], "no PNG file"),
+        (tmp_path / "text.png", ["--force"], "no PNG file"),
+        (run, [], "is a folder"),
+    ):
+        before = None if path.is_dir() else path.read_bytes()
+        status, errors = said("predict", [f"--run_dir={run}", f"--contact_sheet={path}", str(mine), *flags])
+        assert status == 2
+        assert words in errors
+        assert path.is_dir() or path.read_bytes() == before
+    for _ in range(2):
+        assert said("predict", [f"--run_dir={run}", f"--contact_sheet={sheet}", str(mine)]) == (0, "")
+    assert said("predict", [f"--run_dir={run}", f"--contact_sheet={other}", "--force", str(mine)]) == (0, "")
+
+
+def test_a_report_replaces_reports_only_and_stays_in_its_folder(run, tmp_path, said):
+    output = tmp_path / "output"
+    output.mkdir()
+    report = [f"--runs={run}", f"--output={output}"]
+    for name in ("README.md", "other.html", "third_training_curves.png"):
+        (output / name).write_text("precious")
+        status, errors = said("report", [*report, f"--name={name.partition('.')[0].partition('_')[0]}"])
+        assert status == 2
+        assert f"{output / name} was written by no report" in errors
+        assert {path.name for path in output.iterdir()} == {name}
+        assert (output / name).read_text() == "precious"
+        (output / name).unlink()
+    for name in ("../out", "/tmp/out", "a/b", "..", ".", ""):
+        status, errors = said("report", [*report, f"--name={name}"])
+        assert status == 2
+        assert f"--name={name} must be a name without folders" in errors
+    assert not list(output.iterdir())
+    for _ in range(2):
+        assert said("report", report) == (0, "")
+    (output / "report.html").write_text("precious")
+    assert said("report", [*report, "--force"]) == (0, "")
+    assert "keras_mt report" in (output / "report.html").read_text()
+
+
+@pytest.mark.parametrize("file", ["results.json", "evaluations.csv", "flags.cfg", "networks.json"])
+def test_an_export_of_a_damaged_run_writes_nothing_and_works_once_it_is_mended(run, tmp_path, said, file):
+    sound, output = (run / file).read_text(), tmp_path / "exported"
+    (run / file).write_text(sound[: len(sound) // 2] + "\x00 nonsense")
+    for _ in range(2):
+        status, errors = said("export", [f"--run_dir={run}", f"--output={output}"])
+        assert status in (1, 2)
+        assert file in errors
+        assert not output.exists()
+    if file == "results.json":
+        (run / file).write_text(sound)
+        assert said("export", [f"--run_dir={run}", f"--output={output}"])[0] == 0
+
+
+@pytest.mark.parametrize(("file", "format"), [("MODEL_CARD.md", "saved_model"), ("labels.txt", "litert")])
+def test_an_export_replaces_no_file_of_somebody_else(run, tmp_path, said, file, format):
+    output = tmp_path / "exported"
+    output.mkdir()
+    (output / file).write_text("precious")
+    status, errors = said("export", [f"--run_dir={run}", f"--format={format}", f"--output={output}"])
+    assert status == 2
+    assert f"{file} is there already and of no such export" in errors
+    assert [path.name for path in output.iterdir()] == [file]
+    assert (output / file).read_text() == "precious"
+
+
+def test_a_damaged_evaluation_ends_no_run_as_its_result(run, said):
+    path = run / "evaluations.csv"
+    sound = path.read_text()
+    last = sound.splitlines()[-1].split(",")
+    for row, words in (
+        ([last[0], last[1], "nan", *last[3:]], "line 4: teacher_error is nan"),
+        (last[:2], "line 4: it has 2 of"),
+    ):
+        path.write_text("\n".join([*sound.splitlines()[:-1], ",".join(row), ""]))
+        before = (run / "results.json").read_bytes()
+        status, errors = said("train", [*TINY, f"--run_dir={run}"])
+        assert status == 1
+        assert words in errors
+        assert (run / "results.json").read_bytes() == before
+
+
+def test_a_run_that_learned_nothing_is_said_in_the_report_and_on_the_model_card(run, tmp_path, said):
+    path = run / "results.json"
+    content = json.loads(path.read_text())
+    assert content["chance"]["images"] == 599
+    assert 88 < content["chance"]["error"] < 91
+    words = "is no better than chance"
+    for error, told in ((content["chance"]["error"] + 1, True), (40.0, False)):
+        content["teacher"]["error"] = error
+        path.write_text(json.dumps(content))
+        assert said("report", [f"--runs={run}", f"--output={tmp_path / 'report'}"]) == (0, "")
+        assert (words in (tmp_path / "report" / "report.md").read_text()) == told
+        rows = (run / "evaluations.csv").read_text().splitlines()
+        last = rows[-1].split(",")
+        (run / "evaluations.csv").write_text("\n".join([*rows[:-1], ",".join([*last[:2], str(error), *last[3:]]), ""]))
+        assert said("export", [f"--run_dir={run}", "--output", str(tmp_path / f"export-{told}")])[0] == 0
+        assert (words in (tmp_path / f"export-{told}" / "MODEL_CARD.md").read_text()) == told
+
+
+OUTSIDE = ("<script>alert(1)</script>", r"$\frac{x$", "a|b", "`code`", "[link](http://x)", "*bold*", "&lt;")
+
+
+def test_text_from_outside_stays_text(run, tmp_path, said):
+    networks, results = (json.loads((run / name).read_text()) for name in ("networks.json", "results.json"))
+    names = [*OUTSIDE, "seven", "eight", "nine"]
+    networks["class_names"], networks["data"]["origin"] = names, OUTSIDE[0]
+    (run / "networks.json").write_text(json.dumps(networks))
+    for record in run.glob("checkpoints/*/experiment.json"):
+        content = json.loads(record.read_text())
+        content["data"]["class_names"] = names
+        record.write_text(json.dumps(content))
+    for number, flags in enumerate(({"labels_file": OUTSIDE[0]}, {"labels_file": OUTSIDE[1]}, {})):
+        other = tmp_path / "runs" / f"a|b-{number}-<b>"
+        shutil.copytree(run, other, ignore=shutil.ignore_patterns("checkpoints", "exported_teacher", "events"))
+        changed = {**results, "flags": {**results["flags"], **flags, "dataset": OUTSIDE[1], "phase": "validation"}}
+        (other / "results.json").write_text(json.dumps(changed))
+    shutil.copytree(run, tmp_path / "runs" / "unfinished <i>", ignore=shutil.ignore_patterns("results.json"))
+    assert said("report", [f"--runs={tmp_path / 'runs'}", f"--output={tmp_path / 'report'}"])[0] == 0
+    picture = write_picture(tmp_path / r"$\frac{x$.png")
+    sheet = tmp_path / "sheet.png"
+    assert said("predict", [f"--run_dir={run}", f"--contact_sheet={sheet}", str(picture)])[0] == 0
+    assert said("export", [f"--run_dir={run}", f"--output={tmp_path / 'exported'}"])[0] == 0
+    labels = tmp_path / "exported" / "1" / "assets" / "labels.txt"
+    assert labels.read_text(encoding="utf-8").splitlines() == names
+    pages = [tmp_path / "report" / "report.md", tmp_path / "report" / "report.html"]
+    for page in (*pages, tmp_path / "exported" / "MODEL_CARD.md"):
+        text = page.read_text(encoding="utf-8")
+        for tag in ("<script", "<b>", "<i>"):
+            assert tag not in text, page
+    table = [line for line in pages[0].read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    columns = {line.replace("\\|", "").count("|") for line in table if "a\\|b" in line}
+    assert len(columns) == 1
+    card = (tmp_path / "exported" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for text in (r"[link\](", r"*bold\*", r"`code\`"):
+        assert f"\\{text}" in card
+    assert "&amp;lt;" in card
+
+
+@pytest.mark.parametrize("name", ["new\nline", "tab\tstop", "\x1b[31m", " ", "caf\udce9"])
+def test_a_class_with_control_characters_is_refused_when_the_folder_is_read(tmp_path, said, name):
+    for folder in ("cat", name):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        write_picture(tmp_path / "data" / folder / "1.png")
+    flags = ["--dataset=folder", f"--data_dir={tmp_path / 'data'}", f"--run_dir={tmp_path / 'run'}", "--batch_size=1"]
+    status, errors = said("train", [*flags, "--phase=validation"])
+    assert status == 2
+    assert "has a class named" in errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_path_is_no_picture(run, said):
+    status, errors = said("predict", [f"--run_dir={run}", ""])
+    assert status == 2
+    assert "no pictures were named" in errors
+
+
+@pytest.mark.parametrize(
+    "flag", ["--noflip=3", "--noflip=", "--batch_size=99999999999999999999", "--batch_size=100000000"]
+)
+def test_a_flag_that_can_not_be_is_one_sentence(tmp_path, said, flag):
+    status, errors = said("train", [*TINY, flag, f"--run_dir={tmp_path / 'run'}"])
+    assert status == 2
+    (sentence,) = errors.splitlines()
+    assert flag.partition("=")[0].replace("--no", "--") in sentence.replace("--no", "--")
+    assert not (tmp_path / "run").exists()
