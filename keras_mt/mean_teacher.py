@@ -1019,6 +1019,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 )
 
     def _check_mixes(self, argument, augmentation, shape):
+        if len(shape) != 3:  # Images alone are mixed by Keras' layers.
+            return
         try:
             mixes = mixes_examples(augmentation, shape)
         except (ValueError, TypeError, NotImplementedError, tf.errors.OpError):
