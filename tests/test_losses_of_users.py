@@ -152,7 +152,11 @@ def test_keras_losses_of_pixels_are_masked_inside_of_images():
     np.testing.assert_allclose(got, costs.mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [None, *(LOSSES[n][0] for n in ("string", "function", "instance"))], ids=str)
+@pytest.mark.parametrize(
+    "loss",
+    [None, *(LOSSES[n][0] for n in ("string", "function", "instance"))],
+    ids=["own", "string", "function", "instance"],
+)
 @pytest.mark.parametrize("kind", ["sample", "class", "both"])
 def test_weights_weigh_the_cost_of_labels_and_nothing_else(loss, kind):
     class_weight = {0: 3.0, 2: 0.5} if kind != "sample" else None
