@@ -37,7 +37,7 @@ def test_a_small_one_learns_with_a_teacher(name, heads):
     classes = np.arange(64) % 4
     images = patterns[classes] + 0.3 * random.normal(size=(64, *network.input_shape[1:])).astype("float32")
     labels = np.where(np.arange(64) < 32, classes, -1)
-    model = keras_mt.MeanTeacher(network, logit_distance_weight=0.01 if heads == 2 else 0.0)
+    model = keras_mt.MeanTeacher(network, two_heads=heads == 2, logit_distance_weight=0.01 if heads == 2 else 0.0)
     model.compile(keras_mt.optimizers.NesterovSGD(0.05, l2_weight_decay=1e-4))
     callback = keras_mt.MeanTeacherCallback(1.0, ema_decay=0.9, ema_warmup=True, verbose=False)
     history = model.fit(images, labels, batch_size=32, epochs=20, verbose=0, callbacks=[callback]).history

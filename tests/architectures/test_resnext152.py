@@ -18,7 +18,7 @@ def test_smaller_images_are_refused():
 @pytest.mark.slow
 def test_resnext_152_takes_a_step_at_full_size():
     network = resnext152((224, 224, 3), 1000)
-    model = keras_mt.MeanTeacher(network, consistency="kl", logit_distance_weight=0.01)
+    model = keras_mt.MeanTeacher(network, consistency="kl", two_heads=True, logit_distance_weight=0.01)
     model.compile(keras_mt.optimizers.NesterovSGD(0.025, l2_weight_decay=5e-5))
     images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype("uint8")
     before = values(model.student.trainable_variables)
