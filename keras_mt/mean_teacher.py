@@ -624,8 +624,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         try:
             if not first_batch.is_batched(x) and self._fitted:
                 self._check_arrays(*self._fitted[0])
-                if kwargs.get("steps_per_epoch") is None:
-                    examples = len(keras.tree.flatten(x)[0]) if not isinstance(x, tf.SparseTensor) else x.shape[0]
+                if kwargs.get("steps_per_epoch") is None and self._under_strategy:
+                    examples = keras.tree.flatten(x)[0].shape[0]
                     self.check_shares(
                         teachers.layers_of(self.student), int(examples * (1 - validation_split)), batch_size or 32
                     )
@@ -691,7 +691,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     # Before the first step ---------------------------------------------------------------------------------------
 
     def _is_first_step(self):
-        return self.optimizer is not None and int(tf.identity(self.optimizer.iterations.value)) == 0
+        if self.optimizer is None:
+            return False
+        steps = self.optimizer.iterations  # Under gradient accumulation no variable.
+        return int(tf.identity(getattr(steps, "value", steps))) == 0
 
     def before_first_step(self, batch) -> None:
         if self._is_first_step():

@@ -150,7 +150,9 @@ def test_a_finished_run_without_its_last_evaluation_is_named(fails, run_of_its_o
 )
 def test_a_checkpoint_of_another_experiment_or_version_is_refused(fails, run_of_its_own, key, value, message):
     path = run_of_its_own / "checkpoints" / "step-12" / "experiment.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    record = json.loads(path.read_text())
+    value = record["flags"] | value if key == "flags" else value
+    path.write_text(json.dumps({**record, key: value}))
     assert message in fails(*TINY, f"--run_dir={run_of_its_own}", status=1)
 
 
