@@ -6,10 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-_LOOKED_INTO = 10
 
-
-def peek(x, y, count: int = _LOOKED_INTO) -> tuple[list[tuple], object]:
+def peek(x, y, count: int) -> tuple[list[tuple], object]:
     """Returns some first batches of what `fit` was given.
 
     Args:

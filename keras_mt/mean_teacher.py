@@ -22,6 +22,7 @@ from keras_mt.views import STUDENT_VIEW, TEACHER_VIEW, Augmentation, SharedAugme
 METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
 REDUCTIONS = ("batch", "labeled")
 NETWORKS = ("student", "teacher")
+_SHARES_OF = 10  # Batches in which `consistency_weight="auto"` counts labels.
 
 
 def _check(argument, value, allowed):
@@ -195,7 +196,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._ema_decay = schedules.EMADecay(0.999, 0.999, 0)
         self._class_weight = None
         self._trackers = self._make_trackers()
-        self._fitted = []
+        self._fitted, self._fitted_in_batches = [], False
         self._label_shapes = {}
         self._compared = teacher_weights == "own"
         self._warned_of_nothing = False
@@ -284,7 +285,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _labels(self, y, outputs, sample_weight, class_weight):
         return [
-            output.labels(y[output.label_place], outputs[output.place], sample_weight[output.label_place], class_weight)
+            output.labels(y[output.place], outputs[output.place], sample_weight[output.place], class_weight)
             for output in self.outputs_of_student
         ]
 
@@ -391,7 +392,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                     errors = losses.classification_errors(of_output.values, prediction, among=5)
                     self._trackers[output.metric_name(f"{name}_top5_error")].update_state(errors, of_output.mask)
                 if name == "teacher":
-                    output.update_metrics(of_output, prediction, sample_weight)
+                    output.update_metrics(of_output, prediction)
         return self.logs_of_replica(self.get_metrics_result())
 
     def call(self, inputs, training=None):
@@ -425,7 +426,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             self._update_errors("student", output, of_output, outputs[output.place])
             if self._measures_teacher_in_training():
                 self._update_errors("teacher", output, of_output, target[output.place])
-            output.update_metrics(of_output, outputs[output.place], None)
+            output.update_metrics(of_output, outputs[output.place])
         return self.logs_of_replica(self.get_metrics_result())
 
     def _update_errors(self, network, output, labels, prediction):
@@ -571,7 +572,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         wanted = [spread_metrics(given, self._template, name) for given, name in (
             (metrics, "metrics"), (weighted_metrics, "weighted_metrics"))]  # fmt: skip
         for output in self.outputs_of_student:
-            place = output.label_place
+            place = output.place
             output.compile(*(values[place] for values in (*per_output, *wanted)), compute_loss)
         super().compile(
             optimizer=optimizer,
@@ -620,7 +621,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._set_class_weight(class_weight)
         self._note_labels("train_function", x, y)
         if self._is_first_step() or not first_batch.is_batched(x) or self._wants_shares(callbacks):
-            self._fitted, x = first_batch.peek(x, y)
+            self._fitted_in_batches = first_batch.is_batched(x)
+            self._fitted, x = first_batch.peek(x, y, _SHARES_OF if self._wants_shares(callbacks) else 1)
         try:
             if not first_batch.is_batched(x) and self._fitted:
                 self._check_arrays(*self._fitted[0])
@@ -799,7 +801,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         first_batch.check_finite(x)
         y = self._flat_labels(y)
         for output in self.outputs_of_student:
-            labels = y[output.label_place]
+            labels = y[output.place]
             if isinstance(labels, np.ndarray):
                 tasks.check_arrays(output.task_name, labels, output.shape, output.labels_name)
         if self.prediction_ensembles and isinstance(x, (tuple, list)) and len(x) > 1:
@@ -840,12 +842,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         Returns:
             A share for each trained output; None if that can't be seen.
         """
-        if not self._fitted or (len(self._fitted) > 1 and not of_batches):
+        if not self._fitted or (self._fitted_in_batches and not of_batches):
             return None
         shares = []
         flat = [self._flat_labels(y) for _, y in self._fitted]
         for output in self.outputs_of_student:
-            parts = [tf.convert_to_tensor(labels[output.label_place]) for labels in flat]
+            parts = [tf.convert_to_tensor(labels[output.place]) for labels in flat]
             masks = [output.task.mask(part, output.rank)[1].numpy().ravel() for part in parts]
             shares.append(float(np.mean(np.concatenate(masks))))
         return shares
@@ -904,7 +906,6 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 self.reduction,
                 1 if self.two_heads else None,
             )
-            output.label_place = place
             if len(shape) < 2:
                 raise ValueError(f"Outputs must be [batch, ..., classes]. Received: {output} of shape {tuple(shape)}")
             if task == "multiclass" and shape[-1] == 1:
@@ -977,7 +978,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             of_pixels = [o for o in self.outputs_of_student if o.rank > 2]
             if isinstance(self.shared_augmentation, keras.Layer):
                 self._check_shared_layer(of_pixels, inputs)
-            mapped = {output.label_place for output in of_pixels}
+            mapped = {output.place for output in of_pixels}
             maps = [place in mapped for place in keras.tree.flatten(self._template)]
             both = SharedAugmentation(self.shared_augmentation, self.seed, maps)
             if isinstance(self.shared_augmentation, keras.Layer) and of_pixels:

@@ -310,7 +310,7 @@ class Output:
                 ) from error
         return metric
 
-    def update_metrics(self, labels: Labels, outputs, sample_weight) -> None:
+    def update_metrics(self, labels: Labels, outputs) -> None:
         """Lets the compiled metrics see the labeled examples of a batch, if there are any."""
         if not self.metrics:
             return
