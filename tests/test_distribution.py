@@ -143,7 +143,7 @@ def test_a_replica_without_rows_is_refused_where_it_would_end_the_process(layer,
     class TwoReplicas:
         num_replicas_in_sync = 2
 
-    model._distribute_strategy = TwoReplicas()
+    model._distribute_strategy, model._under_strategy = TwoReplicas(), True
     if refused:
         with pytest.raises(ValueError, match="Received: 17 examples in batches of"):
             model.fit(np.zeros((17, 6, 6, 2)), np.arange(17) % 3, batch_size=batch_size)
