@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_mt import tasks
 from keras_mt.losses import ClassificationCost, LabeledPositions, MultiLabelCost, RegressionCost
+from keras_mt.losses.labeled_positions import overrides_call
 from keras_mt.tasks import TASKS
 
 _OWN_LOSSES = (ClassificationCost, MultiLabelCost, RegressionCost)
@@ -96,7 +97,7 @@ class Output:
 
     def has_own_loss(self) -> bool:
         """Whether its loss is one of this package, which masks by itself."""
-        return isinstance(self.loss, _OWN_LOSSES) and self.compute_loss is None
+        return isinstance(self.loss, _OWN_LOSSES) and not overrides_call(self.loss) and self.compute_loss is None
 
     # Labels
 
@@ -182,9 +183,9 @@ class Output:
             # As Keras' own step has it, which divides by the number of replicas what is to be summed over them.
             return value * tf.distribute.get_strategy().num_replicas_in_sync
         whole = ops.all(m > 0)
-        if isinstance(self.loss, keras.losses.Loss) and type(self.loss).__call__ is not keras.losses.Loss.__call__:
+        if overrides_call(self.loss):
             if labels.weighted or len(mask.shape) > 1:
-                return ops.mean(self.loss(y, p, sample_weight=w))
+                return self._weighed_by_itself(y, p, w, whole, labels.weighted)
             return ops.mean(self.loss(y, p))
         values = _call(self.loss, y, p)
         missing = len(m.shape) - len(values.shape)
@@ -207,6 +208,46 @@ class Output:
             values = values * ops.cast(w, values.dtype)
         return ops.sum(values) if getattr(self.loss, "reduction", None) == "sum" else ops.mean(values)
 
+    def _weighed_by_itself(self, y, p, w, whole, weighted):
+        """The value of a loss that overrides `__call__`, if it keeps to its weights where there are any to keep to."""
+
+        def value(outputs, weights):
+            return ops.mean(self.loss(y, outputs, weights))
+
+        def keeps_to_weights():
+            # What has weight 0 must make no difference. NaN, of nothing at all, is none.
+            weights = w
+            if weighted:
+                odd = ops.cast(ops.arange(ops.shape(w)[0]) % 2, w.dtype)
+                weights = w * as_rank(odd, w)
+            kept = as_rank(weights > 0, p)
+            a, b = value(p, weights), value(ops.where(kept, p, self._other(p)), weights)
+            return ops.logical_not(ops.abs(a - b) > 1e-5 * ops.abs(a))
+
+        sentence = (
+            f"The loss of {self}, {type(self.loss).__name__}, overrides `__call__` and does not keep to "
+            "`sample_weight`: what has weight 0 must make no difference to it. "
+            + ("`sample_weight` and `class_weight` need that" if weighted else
+               "Labels that are missing inside of an example need that; or use "
+               "`keras_mt.losses.LabeledPositions(loss)`")
+        )  # fmt: skip
+        if not _takes_weights(self.loss):
+            if weighted:
+                raise ValueError(sentence)
+            tasks.require(whole, sentence)
+            return ops.mean(self.loss(y, p))
+        nothing_to_keep_to = tf.constant(False) if weighted else whole
+        tasks.require(tf.cond(nothing_to_keep_to, lambda: tf.constant(True), keeps_to_weights), sentence)
+        return value(p, w)
+
+    def _other(self, outputs):
+        """Outputs that are others than these, and may be outputs as well."""
+        columns = ops.shape(outputs)[-1]
+        if self.from_logits or self.task_name == "regression":
+            return ops.cast(ops.arange(columns), outputs.dtype) - outputs
+        first = ops.cast(ops.arange(columns) == 0, outputs.dtype) if self.task_name == "multiclass" else 0.0
+        return (outputs + first) / 2
+
     def _partly_labeled(self):
         return (
             f"The loss of {self} is one number for a batch or an example, so labels that are missing inside of an "
@@ -227,7 +268,7 @@ class Output:
         if not values.shape.rank:
             if mask is not None or padding is not None:
                 raise ValueError(
-                    f"A consistency cost that is to leave examples out must return one number an example. "
+                    "A consistency cost that is to leave examples out must return one number an example. "
                     f"Received: consistency={self.consistency}"
                 )
             size = ops.cast(ops.shape(outputs)[0], "float32")
@@ -331,9 +372,17 @@ class Output:
         tf.cond(ops.any(examples), update, lambda: False)
 
 
+def _takes_weights(loss):
+    try:
+        inspect.signature(loss).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
+
+
 def _call(loss, y_true, y_pred):
     """The values of a loss before any reduction, with operands of the dtype that Keras gives them."""
-    if not isinstance(loss, keras.losses.Loss):
+    if not isinstance(loss, keras.losses.Loss) or overrides_call(loss):
         dtype = keras.config.floatx()
         return ops.convert_to_tensor(loss(ops.cast(y_true, dtype), ops.cast(y_pred, dtype)))
     return ops.convert_to_tensor(loss.call(ops.cast(y_true, loss.dtype), ops.cast(y_pred, loss.dtype)))

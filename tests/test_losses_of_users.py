@@ -51,6 +51,24 @@ class WithCall(keras.losses.Loss):
         raise NotImplementedError
 
 
+@keras.saving.register_keras_serializable("tests")
+class WithWeights(keras.losses.Loss):
+    """One that overrides `__call__` and keeps to its weights: a mean over what they weigh."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        costs = cross_entropy(y_true, y_pred)
+        weight = tf.ones_like(costs) if sample_weight is None else tf.cast(sample_weight, costs.dtype)
+        return tf.reduce_sum(costs * weight) / tf.reduce_sum(weight)
+
+
+@keras.saving.register_keras_serializable("tests")
+class WithoutWeights(WithWeights):
+    """One that takes no weights at all."""
+
+    def __call__(self, y_true, y_pred):
+        return super().__call__(y_true, y_pred)
+
+
 class Summed(keras.losses.SparseCategoricalCrossentropy):
     def __init__(self):
         super().__init__(from_logits=True, reduction="sum")
@@ -130,7 +148,48 @@ def test_labels_that_are_missing_inside_of_an_image_are_refused_where_no_weight_
         wrapped(LOSSES[name][0], dense_network()).train_on_batch(PIXELS, maps)
 
 
-@pytest.mark.parametrize("loss", [dice, cross_entropy, Summed()], ids=["batch", "each", "sum"])
+@pytest.mark.parametrize("loss", [WithCall(), WithoutWeights()], ids=["ignored", "not taken"])
+def test_a_loss_that_overrides_call_and_keeps_to_no_weights_is_refused_where_there_are_some(loss):
+    maps = MAPS.copy()
+    maps[0, 0, 0] = -1
+    for labels, weight, said in ((maps, None, "LabeledPositions"), (MAPS, WEIGHT[:6], "class_weight")):
+        model = wrapped(loss, dense_network())
+        with pytest.raises(ValueError, match=f"{type(loss).__name__}.*does not keep to `sample_weight`.*{said}"):
+            model.train_on_batch(PIXELS, labels, sample_weight=weight)
+
+
+def test_a_loss_that_overrides_call_and_keeps_to_no_weights_is_refused_in_a_compiled_step_too():
+    maps = MAPS.copy()
+    maps[0, 0, 0] = -1
+    model = wrapped(WithCall(), dense_network())
+    model.compile(keras.optimizers.SGD(0.0), loss=WithCall())
+    with pytest.raises(ValueError, match="WithCall.*does not keep to `sample_weight`.*LabeledPositions"):
+        model.train_on_batch(PIXELS, maps)
+
+
+def test_a_loss_that_overrides_call_and_keeps_to_weights_is_trained_where_there_are_some():
+    maps = MAPS.copy()
+    maps[0, 0, 0] = -1
+    for labels, weight in ((maps, None), (MAPS, WEIGHT[:6]), (maps, WEIGHT[:6])):
+        model = wrapped(WithWeights(), dense_network(), reduction="labeled")
+        costs = cross_entropy(np.maximum(labels[:2], 0), model.student(PIXELS[:2])).numpy()
+        each = (labels[:2] >= 0) * (1.0 if weight is None else weight[:2, None, None])
+        got = model.train_on_batch(PIXELS, labels, sample_weight=weight, return_dict=True)["classification_cost"]
+        np.testing.assert_allclose(got, (costs * each).sum() / each.sum(), rtol=1e-5)
+
+
+def test_a_consistency_cost_that_overrides_call_is_what_is_called():
+    class Consistency(keras.losses.MeanSquaredError):
+        def __call__(self, y_true, y_pred, sample_weight=None):
+            return 7.0 + 0.0 * tf.reduce_sum(y_pred)
+
+    model = keras_mt.MeanTeacher(dense_network(), consistency=Consistency())
+    model.compile(keras.optimizers.SGD(0.0))
+    keras_mt.MeanTeacherCallback(1.0, verbose=False).set_model(model)
+    assert model.train_on_batch(PIXELS, MAPS, return_dict=True)["consistency_cost"] == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize("loss", [dice, cross_entropy, Summed(), WithWeights()], ids=["batch", "each", "sum", "call"])
 def test_labeled_positions_gives_a_loss_one_list_of_them(loss):
     maps = MAPS.copy()
     maps[0, 0, :2] = -1

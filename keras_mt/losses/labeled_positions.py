@@ -5,6 +5,11 @@ from collections.abc import Callable
 import keras
 
 
+def overrides_call(loss) -> bool:
+    """Whether a loss reduces by itself: its class overrides `__call__`, which is all of it that Keras uses then."""
+    return isinstance(loss, keras.losses.Loss) and type(loss).__call__ is not keras.losses.Loss.__call__
+
+
 @keras.saving.register_keras_serializable(package="keras_mt")
 class LabeledPositions(keras.losses.Loss):
     """Gives a loss the labeled positions of all examples as one list, `[positions]` and `[positions, classes]`.
@@ -39,7 +44,8 @@ class LabeledPositions(keras.losses.Loss):
         self.loss = loss
 
     def call(self, y_true, y_pred):
-        return (self.loss.call if isinstance(self.loss, keras.losses.Loss) else self.loss)(y_true, y_pred)
+        has_call = isinstance(self.loss, keras.losses.Loss) and not overrides_call(self.loss)
+        return (self.loss.call if has_call else self.loss)(y_true, y_pred)
 
     def get_config(self):
         return {**super().get_config(), "loss": keras.saving.serialize_keras_object(self.loss)}
