@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
+
+from keras_mt import tasks
 
 
 def several_workers() -> bool:
@@ -97,9 +100,32 @@ class ReplicatedModel:
         if not rest or rest > batch_size - batch_size // replicas or not any(map(_needs_rows, layers)):
             return
         raise ValueError(
-            f"Convolutions and pooling can't be trained on no examples, and the last batch has too few for each of the "
-            f"{replicas} replicas. Leave some examples out or choose another `batch_size`, so that none or more "
+            f"{self._too_few()} Leave some examples out or choose another `batch_size`, so that none or more "
             f"are left over. Received: {examples} examples in batches of {batch_size}, which leaves {rest}"
+        )
+
+    def require_rows(self, x, layers):
+        """Returns the examples of one replica, checked inside of a compiled step as `check_shares` checks arrays.
+
+        Args:
+            x: What the network takes.
+            layers: All layers of the network.
+        """
+        if not self._under_strategy or not any(map(_needs_rows, layers)):
+            return x
+        sentence = (
+            f"{self._too_few()} Batch the data set with `drop_remainder=True`, or so that more are left over. "
+            "Received: examples of a replica: "
+        )
+        rows = tf.shape(keras.tree.flatten(x)[0])[0]
+        operations = tasks.require(rows > 0, sentence, rows)
+        with tf.control_dependencies(operations):
+            return keras.tree.map_structure(tf.identity, x)
+
+    def _too_few(self):
+        return (
+            "Convolutions and pooling cannot be trained on no examples, and the last batch has too few for each of the "
+            f"{self.distribute_strategy.num_replicas_in_sync} replicas."
         )
 
     def _of_one_replica(self, values):

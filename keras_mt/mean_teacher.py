@@ -206,7 +206,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def train_step(self, data):
         x, y, sample_weight = self._unpack(data)
-        x, index = self._split_index(x, training=True)
+        x, index = self._split_index(self.require_rows(x, teachers.layers_of(self.student)), training=True)
 
         # Views: the same examples twice, under independent noise.
         x, y = self._moved(x, y, sample_weight)

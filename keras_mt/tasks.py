@@ -267,5 +267,8 @@ def require_labels(task: str, labels, shape: tuple, name: str):
 
 def sentence_of(error: Exception) -> str | None:
     """Returns the sentence of a `require` that failed; None for what any other error says."""
-    found = re.search(rf"{_BEGIN}(.*?){_END}[^-+.\w]*([-+.\w]*)", str(error), re.DOTALL)
-    return f"{found[1]}{found[2]}" if found else None
+    # TensorFlow escapes quotes, and says more after the value: of that, a number alone is it.
+    found = re.search(
+        rf"{_BEGIN}(.*?){_END}[\s'\"\[\]]*((?:[-+]?[\d.]+(?:e[-+]?\d+)?|nan|[-+]?inf)\b)?", str(error), re.DOTALL
+    )
+    return re.sub(r"\\(['\"])", r"\1", f"{found[1]}{found[2] or ''}") if found else None

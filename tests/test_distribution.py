@@ -151,6 +151,40 @@ def test_a_replica_without_rows_is_refused_where_it_would_end_the_process(layer,
         model.check_shares(student.layers, 17, batch_size)
 
 
+def test_a_batch_of_a_data_set_that_leaves_a_replica_without_rows_is_refused_before_the_network_sees_it():
+    """Without the check oneDNN's convolution has an error without words, or ends the process."""
+    student = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(2, 3), keras.layers.GlobalMaxPooling2D()])
+    model = keras_mt.MeanTeacher(student, method="supervised")
+    model._under_strategy = True
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="drop_remainder=True.*Received: examples of a replica: 0$"):
+        model.train_on_batch(np.zeros((0, 6, 6, 2), "float32"), np.zeros(0, "int32"))
+
+
+@pytest.mark.slow
+def test_data_sets_that_leave_a_replica_without_rows_are_refused_under_a_strategy(tmp_path):
+    code = """
+import keras, numpy as np, tensorflow as tf, keras_mt
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    student = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(3, 3), keras.layers.GlobalMaxPooling2D()])
+    model = keras_mt.MeanTeacher(student, method="supervised")
+    model.compile("sgd")
+data = tf.data.Dataset.from_tensor_slices((np.zeros((17, 6, 6, 2), "float32"), np.arange(17) % 3))
+model.fit(data.batch(9), verbose=0)
+try:
+    model.fit(data.batch(8), verbose=0)
+except ValueError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    process = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert process.stdout.strip().endswith("Received: examples of a replica: 0"), process.stderr[-3000:]
+
+
 def test_replicas_draw_noise_of_their_own(trained):
     assert largest(trained(1, "convnet", noise=True), trained(2, "convnet", noise=True), "weight/") > 1e-3
 

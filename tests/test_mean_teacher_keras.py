@@ -186,6 +186,40 @@ def test_new_schedules_take_effect_in_the_next_fit(batch):
         np.testing.assert_allclose(history["consistency_weight"], [weight])
 
 
+def test_schedules_begin_again_with_a_new_optimizer_and_go_on_with_the_same_and_the_average_always_goes_on(batch):
+    """What the guide says of recompiling. One step an epoch, so that the log shows each step's weight and decay."""
+    schedule = {"consistency_weight": 2.0, "rampup_steps": 8, "ema_decay": 0.9, "ema_decay_during_rampup": 0.5}
+    model = keras_mt.MeanTeacher(
+        keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    )
+
+    def fitted(optimizer=None, **changes):
+        if optimizer is not None:
+            model.compile(optimizer, run_eagerly=True)
+        callback = keras_mt.MeanTeacherCallback(**(schedule | changes), verbose=False)
+        before = model.teacher.get_weights()
+        history = model.fit(*batch, batch_size=32, epochs=3, callbacks=[callback], verbose=0).history
+        moved = [w - b for w, b in zip(model.teacher.get_weights(), before, strict=True)]
+        return history["consistency_weight"], history["ema_decay"], max(np.abs(m).max() for m in moved)
+
+    ramp = 2.0 * np.exp(-5.0 * (1.0 - np.arange(9) / 8.0) ** 2)
+    first = keras.optimizers.SGD(0.1)
+    np.testing.assert_allclose(fitted(first)[0], ramp[:3], rtol=1e-5)
+    np.testing.assert_allclose(fitted()[0], ramp[3:6], rtol=1e-5)  # Fitted again: it goes on.
+    weights, decays, _ = fitted(first)  # Compiled again with the same optimizer: it goes on.
+    np.testing.assert_allclose(weights, ramp[6:9], rtol=1e-5)
+    np.testing.assert_allclose(decays, [0.5, 0.5, 0.9], rtol=1e-5)
+    assert model.teacher_distance() > 1e-3
+    weights, decays, moved = fitted(keras.optimizers.SGD(0.0))  # A new one: it begins again.
+    np.testing.assert_allclose(weights, ramp[:3], rtol=1e-5)
+    np.testing.assert_allclose(decays, [0.5, 0.5, 0.5], rtol=1e-5)
+    student, teacher = (n.trainable_variables for n in (model.student, model.teacher))
+    left = max(float(np.abs(a - b).max()) for a, b in zip(student, teacher, strict=True))
+    assert 0 < left < moved  # An average that halves what is left each step, not a copy of the student.
+    weights, decays, _ = fitted(keras.optimizers.SGD(0.0), rampup_steps=0)
+    np.testing.assert_allclose((weights, decays), [[2.0] * 3, [0.9] * 3], rtol=1e-5)
+
+
 def test_reset_teacher_makes_the_twins_equal(batch):
     images, labels = batch
     model = keras_mt.MeanTeacher(plain_model())

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_mt
-from keras_mt import losses
+from keras_mt import losses, tasks
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.normal(size=(6, 8, 8, 1)).astype("float32")
@@ -182,3 +182,21 @@ def test_sigmoid_consistency_is_softmax_consistency_of_two_classes():
 def test_what_a_task_has_not_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         keras_mt.MeanTeacher(rows(3), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            "assertion failed: [keras_mt: Labels must be below 3. Received:  :keras_mt] [7]\n\t [[{{node Assert}}]]",
+            "Labels must be below 3. Received: 7",
+        ),
+        ("assertion failed: [keras_mt: Sums to  :keras_mt] [-1.5e-05]", "Sums to -1.5e-05"),
+        ("assertion failed: [keras_mt: Sums to  :keras_mt] [nan]", "Sums to nan"),
+        (r"assertion failed: [keras_mt: It can\'t be so :keras_mt] []" "\n\t [[{{node Assert}}]]", "It can't be so"),
+        (r"[keras_mt: Use \'that\' :keras_mt] \'\'\n node x", "Use 'that'"),
+        ("something else", None),
+    ],
+)
+def test_a_sentence_is_found_in_what_tensorflow_raises_without_what_follows_it(said, sentence):
+    assert tasks.sentence_of(RuntimeError(said)) == sentence
