@@ -15,23 +15,34 @@ if TYPE_CHECKING:
     from keras_mt import distribution as distribution
     from keras_mt import layers as layers
     from keras_mt import losses as losses
+    from keras_mt import mixing as mixing
     from keras_mt import optimizers as optimizers
     from keras_mt import schedules as schedules
     from keras_mt.callback import MeanTeacherCallback as MeanTeacherCallback
     from keras_mt.mean_teacher import MeanTeacher as MeanTeacher
+    from keras_mt.perturbation import VirtualAdversarial as VirtualAdversarial
+    from keras_mt.uncertainty import Uncertainty as Uncertainty
 
-_MODULES = ("architectures", "data", "distribution", "layers", "losses", "optimizers", "schedules")
-_CLASSES = {"MeanTeacher": "mean_teacher", "MeanTeacherCallback": "callback"}
+_MODULES = ("architectures", "data", "distribution", "layers", "losses", "mixing", "optimizers", "schedules")
+_CLASSES = {
+    "MeanTeacher": "mean_teacher",
+    "MeanTeacherCallback": "callback",
+    "Uncertainty": "uncertainty",
+    "VirtualAdversarial": "perturbation",
+}
 
 __all__ = [
     "MeanTeacher",
     "MeanTeacherCallback",
+    "Uncertainty",
+    "VirtualAdversarial",
     "__version__",
     "architectures",
     "data",
     "distribution",
     "layers",
     "losses",
+    "mixing",
     "optimizers",
     "schedules",
 ]

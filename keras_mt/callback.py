@@ -39,7 +39,11 @@ class MeanTeacherCallback(keras.callbacks.Callback):
             `MeanTeacher` with `teacher_weights="own"`.
         ema_decay_during_rampup: Decay until the ramp-up has ended, by default the same. Tarvainen & Valpola (2017)
             have 0.99, then 0.999.
-        ema_warmup: Whether the decay is `min(1 - 1/(t+1), α)` at step t, so that early students are forgotten.
+        ema_warmup: Whether the decay is `min(1 - 1/(t+1), α)` at step t, so that early students are forgotten; or the
+            power p in (0, 1] of `min(1 - (1+t)^-p, α)`, with 2/3 or 3/4 in use.
+        ema_every: The average is updated every so many optimizer steps.
+        ema_start_step: Until this optimizer step the teacher is a copy of the student, and averaging begins there (a
+            supervised start, with the same `consistency_start_step`).
         rampup: Shape of the weight's ramp-up: `"sigmoid"`, `"linear"` (`t/R`) or `"none"`, with which
             `rampup_steps` is only when the EMA decay changes.
         verbose: Whether to print the active schedules at the start of training.
@@ -66,10 +70,12 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         rampup_steps: int = 0,
         ema_decay: float = 0.999,
         ema_decay_during_rampup: float | None = None,
-        ema_warmup: bool = False,
+        ema_warmup: bool | float = False,
         rampup: str = "sigmoid",
         consistency_start_step: int = 0,
         verbose: bool = True,
+        ema_every: int = 1,
+        ema_start_step: int = 0,
     ):
         super().__init__()
         if ema_decay_during_rampup is None:
@@ -83,7 +89,17 @@ class MeanTeacherCallback(keras.callbacks.Callback):
                 'Argument `consistency_weight` must be a number or "auto". '
                 f"Received: consistency_weight={consistency_weight!r}"
             )
-        numbers = {"rampup_steps": rampup_steps, "consistency_start_step": consistency_start_step}
+        if not 0.0 <= float(ema_warmup) <= 1.0:
+            raise ValueError(
+                f"Argument `ema_warmup` must be a boolean or a power in (0, 1]. Received: ema_warmup={ema_warmup}"
+            )
+        if ema_every < 1:
+            raise ValueError(f"Argument `ema_every` must be positive. Received: ema_every={ema_every}")
+        numbers = {
+            "rampup_steps": rampup_steps,
+            "consistency_start_step": consistency_start_step,
+            "ema_start_step": ema_start_step,
+        }
         numbers |= {} if self.automatic else {"consistency_weight": consistency_weight}
         for argument, value in numbers.items():
             if not 0.0 <= value < float("inf"):
@@ -95,7 +111,9 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         self.consistency_start_step = consistency_start_step
         self.consistency_weight = None if self.automatic else self._ramp(consistency_weight)
         switch = consistency_start_step + rampup_steps  # The ramp-up ends there.
-        self.ema_decay = schedules.EMADecay(ema_decay_during_rampup, ema_decay, switch, ema_warmup)
+        self.ema_decay = schedules.EMADecay(
+            ema_decay_during_rampup, ema_decay, switch, ema_warmup, ema_every, ema_start_step
+        )
         self.verbose = verbose
 
     def set_model(self, model):
@@ -173,11 +191,18 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         rule = f"EMA decay {decay.after:g}"
         if decay.before != decay.after:
             rule = f"EMA decay {decay.before:g} for {decay.switch_step} steps, then {decay.after:g}"
+        rule += f", every {decay.every} steps" if decay.every > 1 else ""
+        rule += f", from step {decay.start_step} (a copy before)" if decay.start_step else ""
+        if model.average is not None:
+            rule += f", and a second of {model.second_ema_decay:g}"
+        parts = [str(part) for part in (model.mixing, model.perturbation, model.uncertainty) if part is not None]
+        consistency += f", with {', '.join(parts)}" if parts else ""
         loss = ", ".join(dict.fromkeys(_name(output.loss) for output in model.outputs_of_student))
         over = "the batch" if model.reduction == "batch" else "labeled examples"
+        predictor = "teacher" if model.average is None else "second average"
         return (
             f"{model.method}: {consistency}; {rule}{', warmed up' if decay.warmup else ''}; {loss} of labeled examples "
-            f"divided by {over}; the teacher predicts, is evaluated and exported"
+            f"divided by {over}; the {predictor} predicts, is evaluated and exported"
         )
 
     def on_train_begin(self, logs=None):
@@ -218,7 +243,7 @@ def automatic_weights(model: MeanTeacher, labeled_shares: list[float]) -> list[f
 
 def _automatic_weight(model, output, labeled_share):
     share = labeled_share if model.reduction == "batch" else 1.0
-    consistency = output.consistency
+    consistency = output.cost_of_consistency
     if isinstance(consistency, _MEANS_OVER_CLASSES) and output.shape[-1]:
         return output.shape[-1] ** 2 * share
     if isinstance(consistency, (losses.KLConsistency, losses.SigmoidKLConsistency)):

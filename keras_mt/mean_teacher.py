@@ -1,6 +1,8 @@
 """The method: noise twice, two passes, two costs, one optimizer step, one average."""
 
 import contextlib
+import dataclasses
+import itertools
 import warnings
 
 import keras
@@ -11,17 +13,32 @@ from keras import ops
 from keras_mt import first_batch, losses, schedules, serving, student_checks, tasks
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
-from keras_mt.outputs import Output, as_rank
+from keras_mt.mixing import CutMix, Interpolation
+from keras_mt.outputs import Output, Sum, as_rank
 from keras_mt.passes import JointPasses, SeparatePasses
+from keras_mt.perturbation import DIVERGENCES, VirtualAdversarial
 from keras_mt.structures import names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
 from keras_mt.trackers import Average, Latest, Trackers, mean_or_nan
-from keras_mt.views import STUDENT_VIEW, TEACHER_VIEW, Augmentation, SharedAugmentation, mixes_examples, moves_pictures
+from keras_mt.view_checks import mixes_examples, moves_pictures
+from keras_mt.views import (
+    PERTURBATION,
+    STRONG_STUDENT_VIEW,
+    STRONG_TEACHER_VIEW,
+    STUDENT_VIEW,
+    TEACHER_VIEW,
+    UNCERTAINTY,
+    Augmentation,
+    SharedAugmentation,
+    noise_variables,
+    seed_of_pass,
+)
 
-METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
+METHODS = ("mean_teacher", "pi", "temporal_ensembling", "vat", "supervised")
 REDUCTIONS = ("batch", "labeled")
-NETWORKS = ("student", "teacher")
+STATISTICS_OF = ("labeled", "unlabeled")
+TEACHER_SEES = ("all", "unlabeled")
 _SHARES_OF = 10  # Batches in which `consistency_weight="auto"` counts labels.
 
 
@@ -55,8 +72,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             among several that is not trained.
         method: `"mean_teacher"`; `"pi"` (the target is the student itself under a second draw of noise, with a
             gradient of its own); `"temporal_ensembling"` (the target is an average of the student's own past
-            predictions for the example; `fit` then takes `(x, index of each example)` as its `x`); or
-            `"supervised"` (no consistency cost). The average of the weights is kept for all four.
+            predictions for the example; `fit` then takes `(x, index of each example)` as its `x`); `"vat"` (the target
+            is the student's own prediction for the unperturbed example, without a gradient; it needs a
+            `perturbation`); or `"supervised"` (no consistency cost). The average of the weights is kept for all five.
         consistency: `"mse"`, `"kl"` (not for regression), a trust in [0, 1] (multiclass; see
             `losses.TrustConsistency`) or a `keras.losses.Loss` of the target's and the student's logits.
         consistency_weights: Weight of each output in the consistency cost, beside the callback's weight for all.
@@ -65,12 +83,26 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             `"labeled"`: costs of labels by the number of labeled examples, consistency costs by the number of examples
             that take part in them.
         separate_passes: If given, the number k of labeled rows that each batch begins with: they and the unlabeled rows
-            are forwarded separately, with batch statistics of their own, of which only those of the student's labeled
-            pass are kept, and the consistency cost is that of unlabeled rows (the protocol of TorchSSL).
+            are forwarded separately, with batch statistics of their own, and the consistency cost is that of unlabeled
+            rows (the protocol of TorchSSL).
+        statistics_of: Which of the separate passes moves running statistics: `"labeled"`, the student's labeled pass
+            alone; or `"unlabeled"`, the unlabeled pass of each network. The latter is for labels in one domain only:
+            the teacher sees the target domain alone, and has its statistics (French et al. 2018).
+        teacher_sees: `"all"` rows of a batch, or the `"unlabeled"` ones alone, which is cheaper where labeled examples
+            take no part in the consistency cost. Its batch statistics are then those of unlabeled rows.
         augmentation: A `keras.Layer` or a function, applied to each batch twice, with noise of its own for the student
             and for the teacher; not in `evaluate` and `predict`. A function with an argument `seed` gets one that is
             a function of (seed, step, view); others draw as they do. Where outputs are per pixel, it must not move
             pictures.
+        student_augmentation: The same for the student's view alone, after `augmentation`: a strong view.
+        teacher_augmentation: The same for the teacher's view alone.
+        mixing: `keras_mt.mixing.Interpolation` or `keras_mt.mixing.CutMix`: how the student's unlabeled examples are
+            mixed, and its targets alike.
+        perturbation: `keras_mt.VirtualAdversarial`, which perturbs the student's view of unlabeled examples.
+        uncertainty: `keras_mt.Uncertainty`, which leaves out what the teacher is uncertain of.
+        class_balance: Weight of a cost, beside the consistency cost and under its weight, that pulls the student's mean
+            prediction over unlabeled rows to all classes alike: its cross-entropy, times the number of classes, times
+            the share of examples whose target is sure (French et al. 2018).
         shared_augmentation: A Keras image preprocessing layer, or a function from `(images, labels)` to
             `(images, labels)`, applied once to each batch: it moves both networks' view and the labels alike.
         two_views: Whether `fit` takes `(view for the student, view for the teacher)` as its `x`: two tensors or two
@@ -82,8 +114,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         logit_distance: The Keras loss that measures it, by default `losses.LogitDistance()`.
         top5: Whether `evaluate` also tells the errors among the first five classes.
         teacher_statistics: The teacher's running statistics (batch normalization) are its `"own"`, from its own
-            passes as published; the `"ema"` of the student's; or a `"copy"` of them. For methods without a
-            teacher's pass `"own"` means `"ema"`.
+            passes as published; the `"ema"` of the student's; or a `"copy"` of them. Where no pass of the teacher moves
+            them, `"own"` means `"ema"`. `"auto"`: its own, or a copy where no pass of the teacher moves them.
+        second_ema_decay: Decay in [0, 1) of a second, longer average of the student's weights, a third network
+            `average` beside the teacher that teaches. It is evaluated as well, and is what predicts and is exported.
+            Early on it is the plain mean of all students.
         from_logits: Whether the student's outputs are logits (default) or probabilities.
         seed: All noise of a step is a function of this seed and the number of batches trained on.
         num_examples: Number of training examples; `"temporal_ensembling"` needs it.
@@ -128,7 +163,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         top5: bool = False,
         logit_distance_weight: float = 0.0,
         logit_distance: keras.losses.Loss | None = None,
-        teacher_statistics: str = "own",
+        teacher_statistics: str = "auto",
         from_logits=True,
         seed: int = 0,
         num_examples: int | None = None,
@@ -137,6 +172,15 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         consistency_weights=1.0,
         shared_augmentation=None,
         teacher_weights: str = "student",
+        student_augmentation=None,
+        teacher_augmentation=None,
+        mixing=None,
+        perturbation=None,
+        uncertainty=None,
+        class_balance: float = 0.0,
+        statistics_of: str = "labeled",
+        teacher_sees: str = "all",
+        second_ema_decay: float | None = None,
         name: str = "mean_teacher",
     ):
         super().__init__(name=name)
@@ -144,11 +188,14 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         _check("teacher_statistics", teacher_statistics, teachers.TEACHER_STATISTICS)
         _check("teacher_weights", teacher_weights, teachers.TEACHER_WEIGHTS)
         _check("reduction", reduction, REDUCTIONS)
+        _check("statistics_of", statistics_of, STATISTICS_OF)
+        _check("teacher_sees", teacher_sees, TEACHER_SEES)
         student_checks.check_built(student)
         student_checks.warn_of_methods(student)
         self._under_strategy = tf.distribute.has_strategy()
         self.student = student
         self.teacher = teachers.make_teacher(student) if teacher is None else teacher
+        self.average = None if second_ema_decay is None else teachers.make_teacher(student)
         self.task = task
         self.method = method
         self.consistency = consistency
@@ -157,7 +204,16 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self.reduction = reduction
         self.separate_passes = separate_passes
         self.augmentation = augmentation
+        self.student_augmentation = student_augmentation
+        self.teacher_augmentation = teacher_augmentation
         self.shared_augmentation = shared_augmentation
+        self.mixing = mixing
+        self.perturbation = perturbation
+        self.uncertainty = uncertainty
+        self.class_balance = class_balance
+        self.statistics_of = statistics_of
+        self.teacher_sees = teacher_sees
+        self.second_ema_decay = second_ema_decay
         self.two_views = two_views
         self.two_heads = two_heads
         self.top5 = top5
@@ -181,7 +237,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self.outputs_of_student = self._make_outputs(student_checks.output_spec(student))
         self._check_options()
         self.prediction_ensembles = self._make_ensembles()
-        self._augment, self._augment_both = self._make_augmentations()
+        self._augment, self._augment_student, self._augment_teacher, self._augment_both = self._make_augmentations()
         self.batches_seen = self.add_weight(
             shape=(), initializer="zeros", dtype="int64", trainable=False, name="batches_seen"
         )
@@ -189,11 +245,13 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self.exact_averages = [
             self.add_weight(shape=w.shape, initializer="zeros", dtype="float32", autocast=False, trainable=False,
                             name=f"average_{place}")
-            for place, w in enumerate(self.teacher.weights) if teachers.needs_exact_average(w)
+            for place, w in enumerate(self._averaged_weights()) if teachers.needs_exact_average(w)
         ]  # fmt: skip
-        self._passes = SeparatePasses(seed, separate_passes) if separate_passes else JointPasses(seed)
+        self._passes = SeparatePasses(seed, separate_passes, statistics_of) if separate_passes else JointPasses(seed)
         self._consistency_weight = None
         self._ema_decay = schedules.EMADecay(0.999, 0.999, 0)
+        if second_ema_decay is not None:
+            self._second_ema_decay = schedules.EMADecay(second_ema_decay, second_ema_decay, 0, warmup=True)
         self._class_weight = None
         self._trackers = self._make_trackers()
         self._fitted, self._fitted_in_batches = [], False
@@ -211,25 +269,34 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         # Views: the same examples twice, under independent noise.
         x, y = self._moved(x, y, sample_weight)
         x, x_of_target = self._views(x)
+        labeled = self._labeled_rows(y)
+        mixture = self.mixing.draw(x, labeled, self.seed, self.batches_seen) if self.mixing else None
+        x = mixture.inputs(x) if mixture else x
         step = tf.identity(self.optimizer.iterations)
         weight = self._consistency_weight(step) if self._consistency_weight else tf.constant(0.0)
         statistics = teachers.snapshot_statistics(self.teacher)
 
         # Target: outside of the tape, so that no gradient can reach the teacher and none is recorded.
-        target, known = None, None
+        target, known, rows = None, None, self._rows_of_target(labeled)
         if self.method == "temporal_ensembling":
             target, known = self._past_predictions(index)
         if self.method == "mean_teacher":
-            target = self._passes.target(self.teacher, x_of_target, self.batches_seen)
+            target = self._passes.target(self.teacher, x_of_target, self.batches_seen, rows=rows)
+        if self.method == "vat":
+            target = self._passes.target(self.student, x_of_target, self.batches_seen, False, rows=rows)
+        certain = self._certain(x_of_target, rows, step)
+        if self.perturbation:
+            x = self._perturbed(x, self._goals(target, certain, mixture), labeled)
 
         # Student, costs.
         with tf.GradientTape() as tape:
             outputs, added = self._passes.student(self.student, x, self.batches_seen)
             if self.method == "pi":  # Its target gets a gradient too; statistics move once a step.
-                target = self._passes.target(self.student, x_of_target, self.batches_seen, keep_statistics=False)
+                target = self._passes.target(self.student, x_of_target, self.batches_seen, False, rows=rows)
                 added.append(list(self.student.losses))
             labels = self._labels(y, outputs, sample_weight, self._class_weight)
-            costs = self._costs(x, labels, outputs, target, known, weight, self._penalties(added))
+            goals = self._goals(target, certain, mixture)
+            costs = self._costs(x, labels, outputs, goals, known, weight, self._penalties(added), mixture)
             loss = tf.add_n(costs.totals())
             scaled_loss = self.optimizer.scale_loss(loss)
 
@@ -240,18 +307,24 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         # Average. Without an optimizer step (gradients accumulate, or were infinite under loss scaling) it stays.
         stepped = tf.greater(tf.convert_to_tensor(self.optimizer.iterations), step)
         decay = tf.where(stepped, self._ema_decay(step), 1.0)
-        teachers.update_ema(teachers.averaged_pairs(self.student, self.teacher), self._exact_by_id(), decay)
+        copies = self._ema_decay.start_step > 0
+        teachers.update_ema(teachers.averaged_pairs(self.student, self.teacher), self._exact_by_id(), decay, copies)
+        if self.average is not None:
+            second = tf.where(stepped, self._second_ema_decay(step), 1.0)
+            teachers.update_ema(teachers.averaged_pairs(self.student, self.average), self._exact_by_id(), second)
 
         # Statistics.
-        teachers.update_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay)
-        teachers.synchronize_statistics((self.student, self.teacher))
+        teachers.update_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay, copies)
+        if self.average is not None:
+            teachers.update_statistics("copy", self.teacher, self.average, statistics, decay)
+        teachers.synchronize_statistics(self._networks().values())
         self.batches_seen.assign_add(1)
         self._remember(index, outputs, stepped)
 
         # Report.
         self._trackers["consistency_weight"].update_state(weight)
         self._trackers["ema_decay"].update_state(decay)
-        return self._report(labels, outputs, target, loss, costs)
+        return self._report(labels, outputs, target, goals, loss, costs)
 
     def _unpack(self, data):
         """Returns `(x, flat labels, flat weights of examples)` of a batch."""
@@ -279,9 +352,80 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """The student's and the target's view of a batch."""
         if self.two_views:
             return x
-        if not self._augment:
-            return x, x
-        return tuple(self._augment(x, step=self.batches_seen, view=view) for view in (STUDENT_VIEW, TEACHER_VIEW))
+        views = [x, x]
+        if self._augment:
+            views = [self._augment(x, step=self.batches_seen, view=view) for view in (STUDENT_VIEW, TEACHER_VIEW)]
+        if self._augment_student:
+            views[0] = self._augment_student(views[0], step=self.batches_seen, view=STRONG_STUDENT_VIEW)
+        if self._augment_teacher:
+            views[1] = self._augment_teacher(views[1], step=self.batches_seen, view=STRONG_TEACHER_VIEW)
+        return views
+
+    def _labeled_rows(self, y):
+        """Booleans `[batch]`: which rows have a label of any output; None if nothing asks for it."""
+        if not (self.mixing or self.perturbation or self.class_balance or self.teacher_sees == "unlabeled"):
+            return None
+        labels = [output.labels(y[output.place], None, None, None) for output in self.outputs_of_student]
+        return ops.any(ops.stack([of_output.examples for of_output in labels]), axis=0)
+
+    def _rows_of_target(self, labeled):
+        """Places of the rows that the target's network sees; None for all of them."""
+        if self.teacher_sees == "all" or self.method in ("supervised", "temporal_ensembling"):
+            return None
+        unlabeled = tf.where(~labeled)[:, 0]
+        # Convolutions fail on no rows at all. Where none is unlabeled, no cost sees the target.
+        return tf.cond(tf.size(unlabeled) > 0, lambda: unlabeled, lambda: tf.range(tf.size(labeled, out_type="int64")))
+
+    def _certain(self, x, rows, step):
+        """For each output what the teacher is certain of, in further passes of it; None if that is not asked."""
+        if not self.uncertainty:
+            return None
+        passes = [
+            self._passes.target(self.teacher, x, self.batches_seen, False, UNCERTAINTY + k, rows)
+            for k in range(self.uncertainty.passes)
+        ]
+        masks = {}
+        for output in self.outputs_of_student:
+            logits = [output.logits(outputs[output.place]) for outputs in passes]
+            masks[output.place] = self.uncertainty.mask(output, logits, step)
+        return masks
+
+    def _goals(self, target, certain, mixture):
+        """For each output what the student is pulled to: logits, and how far they are trusted, or None for 1."""
+        if target is None:
+            return None
+        goals = []
+        for output in self.outputs_of_student:
+            logits, trust = output.target(target[output.place])
+            shares = {"confident_share": trust, "certain_share": None}
+            if certain is not None:
+                shares["certain_share"] = certain[output.place]
+                trust = certain[output.place] if trust is None else trust * certain[output.place]
+            if mixture:
+                logits = mixture.target(output, logits)
+                trust = None if trust is None else mixture.weights(output, trust)
+            goals.append(_Goal(logits, trust, shares))
+        return goals
+
+    def _perturbed(self, x, goals, labeled):
+        """The student's view after the perturbation that moves its prediction furthest from its goals."""
+
+        def divergence(perturbed):
+            before = teachers.snapshot_statistics(self.student)
+            outputs, _ = self._passes.student(self.student, perturbed, self.batches_seen)
+            teachers.restore_statistics(self.student, before)
+            total = 0.0
+            for output, goal in zip(self.outputs_of_student, goals, strict=True):
+                cost = DIVERGENCES[output.task_name](reduction="sum")
+                logits = output.logits(outputs[output.consistency_place])
+                total += output.consistency_weight * ops.cast(cost(goal.logits, logits), "float32")
+            return total
+
+        (values,) = keras.tree.flatten(x)
+        change = self.perturbation(values, divergence, seed_of_pass(self.seed, self.batches_seen, PERTURBATION))
+        if not self.perturbation.on_labeled:
+            change = ops.where(as_rank(labeled, change), 0.0, change)
+        return keras.tree.pack_sequence_as(x, [values + ops.cast(change, values.dtype)])
 
     def _labels(self, y, outputs, sample_weight, class_weight):
         return [
@@ -289,20 +433,23 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             for output in self.outputs_of_student
         ]
 
-    def _costs(self, x, labels, outputs, target, known, weight, penalties):
+    def _costs(self, x, labels, outputs, goals, known, weight, penalties, mixture):
         """All costs of a batch, each divided by what it is to be divided by over all replicas."""
         trained = self.outputs_of_student
         sums = [
-            output.label_cost(of_output, outputs[output.place], self._own_loss(x, output))
+            self._label_cost(x, output, of_output, outputs[output.place], mixture)
             for output, of_output in zip(trained, labels, strict=True)
         ]
-        if target is not None:
-            for output, of_output in zip(trained, labels, strict=True):
+        if goals is not None:
+            for output, of_output, goal in zip(trained, labels, goals, strict=True):
                 mask = self._passes.mask(of_output.mask, self.consistency_on_labeled)
                 if known is not None:
                     known = as_rank(known, of_output.mask)
                     mask = known if mask is None else known * as_rank(mask, known)
-                sums.append(output.consistency_cost(target[output.place], outputs[output.consistency_place], mask))
+                if mixture and mask is not None:
+                    mask = mixture.weights(output, mask)
+                predicted = outputs[output.consistency_place]
+                sums.append(output.consistency_cost(goal.logits, predicted, mask, goal.trust))
         rows = ops.cast(ops.shape(labels[0].mask)[0], "float32")
         *counts, rows_of_all = sum_over_replicas([*(s.count for s in sums), rows])
         values = [ops.divide_no_nan(s.total, ops.cast(c, s.total.dtype)) for s, c in zip(sums, counts, strict=True)]
@@ -311,6 +458,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             ops.cast(weight, value.dtype) * _times(o.consistency_weight, value)
             for o, value in zip(trained, values[len(trained) :], strict=False)
         ]
+        if self.class_balance:
+            for place, (output, goal) in enumerate(zip(trained, goals, strict=True)):
+                balance = output.class_balance(goal.trust, outputs[output.consistency_place], labels[place].examples)
+                consistency[place] += ops.cast(weight, balance.dtype) * self.class_balance * balance
         distance = []
         if self.logit_distance_weight:
             # Of this replica's rows; Keras' losses divide what they return by the number of replicas.
@@ -318,6 +469,17 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             share = 1.0 if self.logit_distance.reduction == "sum" else ops.cast(rows / rows_of_all, value.dtype)
             distance = [self.logit_distance_weight * value * share]
         return _Costs(of_labels, consistency, distance, penalties, rows, rows_of_all)
+
+    def _label_cost(self, x, output, labels, outputs, mixture):
+        """The cost of labels of a batch; of mixed labeled examples that of both labels."""
+        own_loss = self._own_loss(x, output)
+        if not (mixture and self.mixing.labels):
+            return output.label_cost(labels, outputs, own_loss)
+        parts = [(s, output.label_cost(part, outputs, own_loss)) for s, part in mixture.labels(output, labels)]
+        if len(parts) == 1:
+            return parts[0][1]
+        total = tf.add_n([ops.cast(share, s.total.dtype) * s.total for share, s in parts])
+        return Sum(total, tf.add_n([share * ops.cast(s.count, "float32") for share, s in parts]))
 
     def _own_loss(self, x, output):
         """The student's own `compute_loss`, for the labeled rows of a batch."""
@@ -347,12 +509,22 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         return [total / tf.distribute.get_strategy().num_replicas_in_sync]
 
     def _exact_by_id(self):
-        low = [w for w in self.teacher.weights if teachers.needs_exact_average(w)]
+        low = [w for w in self._averaged_weights() if teachers.needs_exact_average(w)]
         return {id(w): average for w, average in zip(low, self.exact_averages, strict=True)}
 
+    def _averaged_weights(self):
+        return [*self.teacher.weights, *(self.average.weights if self.average is not None else [])]
+
+    def _networks(self):
+        """All networks by the names that they are evaluated under."""
+        networks = {"student": self.student, "teacher": self.teacher}
+        return networks if self.average is None else {**networks, "average": self.average}
+
     def _statistics_rule(self):
-        has_own = self.method == "mean_teacher"
-        return "ema" if self.teacher_statistics == "own" and not has_own else self.teacher_statistics
+        moves = self.method == "mean_teacher" and (not self.separate_passes or self.statistics_of == "unlabeled")
+        without = {"auto": "copy", "own": "ema"}
+        rule = self.teacher_statistics
+        return rule if rule not in without else "own" if moves else without[rule]
 
     def _past_predictions(self, index):
         """The targets of temporal ensembling as the network would output them, and which examples have one."""
@@ -374,8 +546,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def test_step(self, data):
         x, y, sample_weight = self._unpack(data)
         x, _ = self._split_index(x)
-        for name in NETWORKS:
-            network = getattr(self, name)
+        for name, network in self._networks().items():
             outputs = keras.tree.flatten(network(x, training=False))
             labels = self._labels(y, outputs, sample_weight, None)
             rows = ops.cast(ops.shape(labels[0].mask)[0], "float32")
@@ -391,13 +562,18 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 if self.top5:
                     errors = losses.classification_errors(of_output.values, prediction, among=5)
                     self._trackers[output.metric_name(f"{name}_top5_error")].update_state(errors, of_output.mask)
-                if name == "teacher":
+                if network is self.predictor:
                     output.update_metrics(of_output, prediction)
         return self.logs_of_replica(self.get_metrics_result())
 
+    @property
+    def predictor(self) -> keras.Model:
+        """The network that predicts and is exported: the teacher, or the second average if there is one."""
+        return self.teacher if self.average is None else self.average
+
     def call(self, inputs, training=None):
         """Returns the teacher's outputs, in the student's structure; of two heads, those of the first."""
-        outputs = self.teacher(self._split_index(inputs)[0], training=training)
+        outputs = self.predictor(self._split_index(inputs)[0], training=training)
         return keras.tree.flatten(outputs)[0] if self.two_heads else outputs
 
     def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs) -> None:
@@ -405,11 +581,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
         Outputs are named by the keys of a dict, else `output_0`, `output_1` and so on.
         """
-        serving.export(self.teacher, filepath, format, verbose, input_signature, first_only=self.two_heads, **kwargs)
+        serving.export(self.predictor, filepath, format, verbose, input_signature, first_only=self.two_heads, **kwargs)
 
     # Report --------------------------------------------------------------------------------------------------------
 
-    def _report(self, labels, outputs, target, loss, costs):
+    def _report(self, labels, outputs, target, goals, loss, costs):
         whole, rows = costs.rows_of_all, costs.rows
         tracker = next(m for m in self.metrics if m.name == "loss")
         tracker.total.assign_add(ops.cast(loss * ops.cast(whole, loss.dtype), tracker.total.dtype))
@@ -427,6 +603,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             if self._measures_teacher_in_training():
                 self._update_errors("teacher", output, of_output, target[output.place])
             output.update_metrics(of_output, outputs[output.place])
+        for output, goal in zip(self.outputs_of_student, goals or (), strict=False):
+            for name, share in goal.shares.items():
+                if share is not None:
+                    self._trackers[output.metric_name(name)].update_state(share, ops.ones_like(share))
         return self.logs_of_replica(self.get_metrics_result())
 
     def _update_errors(self, network, output, labels, prediction):
@@ -434,20 +614,26 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._trackers[output.metric_name(f"{network}_error")].update_state(errors, labels.mask)
 
     def _measures_teacher_in_training(self):
-        return self.method == "mean_teacher" and not self.separate_passes
+        return self.method == "mean_teacher" and not self.separate_passes and self.teacher_sees == "all"
 
     def _make_trackers(self):
         """The metrics that are kept besides the loss and those of `compile`."""
         several = len(self.outputs_of_student) > 1
         names = ["classification_cost", "consistency_cost", "logit_distance_cost"]
-        names += [f"{network}_penalty" for network in NETWORKS]
+        networks = tuple(self._networks())
+        names += [f"{network}_penalty" for network in networks]
         for output in self.outputs_of_student:
             of_output = [
-                f"{n}_{what}" for n in NETWORKS for what in ("error", "label_cost", *(["top5_error"] * self.top5))
+                f"{n}_{what}" for n in networks for what in ("error", "label_cost", *(["top5_error"] * self.top5))
             ]
-            of_output += ["labeled_per_batch", *(names[:2] if several else [])]
+            of_output += ["labeled_per_batch", *(names[:2] if several else []), *self._shares_of_targets(output)]
             names += [output.metric_name(name) for name in of_output]
         return Trackers([*(Average(name) for name in names), Latest("consistency_weight"), Latest("ema_decay")])
+
+    def _shares_of_targets(self, output):
+        confident = isinstance(output.consistency, losses.Confident) and output.consistency.threshold > 0
+        names = ["confident_share"] if confident else []
+        return names + ["certain_share"] if self.uncertainty else names
 
     @property
     def metrics(self):
@@ -472,13 +658,15 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _results_of_training(self, results):
         several = len(self.outputs_of_student) > 1
-        hidden = {f"{n}_penalty" for n in NETWORKS}
+        networks = tuple(self._networks())
+        hidden = {f"{n}_penalty" for n in networks}
         if self.method == "supervised":
             hidden |= {"consistency_cost"}
         if not self.logit_distance_weight:
             hidden |= {"logit_distance_cost"}
         for output in self.outputs_of_student:
-            hidden |= {output.metric_name(f"{n}_{what}") for n in NETWORKS for what in ("label_cost", "top5_error")}
+            hidden |= {output.metric_name(f"{n}_{what}") for n in networks for what in ("label_cost", "top5_error")}
+            hidden |= {output.metric_name(f"{n}_error") for n in networks[2:]}
             if not self._measures_teacher_in_training():
                 hidden |= {output.metric_name("teacher_error")}
             if self.method == "supervised" and several:
@@ -489,7 +677,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """The loss is the sum of means over all examples, so that it does not depend on the batch size."""
         several = len(self.outputs_of_student) > 1
         kept = {}
-        for network, name in (("teacher", "loss"), ("student", "student_loss")):
+        names = ("student_loss", "loss") if self.average is None else ("student_loss", "teacher_loss", "loss")
+        for network, name in reversed(list(zip(self._networks(), names, strict=True))):
             total = results[f"{network}_penalty"]
             for output in self.outputs_of_student:
                 errors = self._trackers[output.metric_name(f"{network}_error")]
@@ -499,7 +688,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                     kept[output.metric_name(name)] = value
             kept[name] = total
         for output in self.outputs_of_student:
-            names = [output.metric_name(f"{n}_{what}") for what in ("error", "top5_error") for n in NETWORKS]
+            names = [output.metric_name(f"{n}_{what}") for what in ("error", "top5_error") for n in self._networks()]
             kept |= {name: results[name] for name in names if name in results}
             kept |= {metric.name: results[metric.name] for metric, _ in output.metrics}
         return kept
@@ -565,7 +754,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if not scaled and teachers.computes_in_float16(self.student):
             # Keras would look at the dtype policy of this wrapper, which is float32.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        teachers.follow_trainable(self.student, self.teacher)
+        for network in list(self._networks().values())[1:]:
+            teachers.follow_trainable(self.student, network)
         compute_loss = self._compute_loss_of_student(loss)
         per_output = [spread(value, self._template, argument) for value, argument in (
             (loss, "loss"), (loss_weights, "loss_weights"))]  # fmt: skip
@@ -740,8 +930,28 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def reset_teacher(self) -> None:
         """Makes the teacher equal to the student, for example after a supervised start."""
-        teachers.copy_network(self.student, self.teacher)
+        for network in list(self._networks().values())[1:]:
+            teachers.copy_network(self.student, network)
         self._synchronized = teachers.fingerprint(self.student)
+
+    def recompute_statistics(self, x, steps: int | None = None) -> None:
+        """Makes the running statistics of the network that predicts anew, as plain means over batches.
+
+        For batch normalization in a network of averaged weights, whose statistics are else averages themselves. As in
+        training, layers draw noise; weights stay as they are. Layers without a `momentum` are left alone.
+
+        Args:
+            x: Batches of what the network takes: a `tf.data.Dataset` of batches (with or without labels), or an
+                iterable of arrays.
+            steps: Number of batches; None for all.
+
+        Raises:
+            ValueError: If there are no batches.
+
+        Reference: Izmailov et al. (2018), https://arxiv.org/abs/1803.05407 (`update_bn` of PyTorch's `swa_utils`)
+        """
+        batches = (keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in x)
+        teachers.recompute_statistics(self.predictor, itertools.islice(batches, steps), self.seed)
 
     def teacher_distance(self) -> float:
         """Returns the Euclidean distance between the averaged weights and the student's."""
@@ -931,8 +1141,16 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 "Argument `logit_distance_weight` must not be negative. "
                 f"Received: logit_distance_weight={self.logit_distance_weight}"
             )
-        if self.two_views and (self.augmentation is not None or self.shared_augmentation is not None):
-            raise ValueError("Arguments `two_views` and `augmentation` exclude each other. Received: both")
+        augmentations = ("augmentation", "student_augmentation", "teacher_augmentation", "shared_augmentation")
+        given = [name for name in augmentations if getattr(self, name) is not None]
+        if self.two_views and given:
+            raise ValueError(f"Arguments `two_views` and `{given[0]}` exclude each other. Received: both")
+        if self.teacher_augmentation is not None and self.method in ("supervised", "temporal_ensembling"):
+            raise ValueError(
+                "Argument `teacher_augmentation` needs a method with a pass for the target. Received: "
+                f"method={self.method!r}"
+            )
+        self._check_targets()
         if self.two_views and self.method == "temporal_ensembling":
             raise ValueError(
                 "Temporal ensembling has no pass for a second view: its targets are past predictions. Received: "
@@ -955,6 +1173,93 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 "with `shared_augmentation`. Received: both"
             )
 
+    def _check_targets(self):
+        """Checks what changes targets, or the rows that have one."""
+        tasks_of = [output.task_name for output in self.outputs_of_student]
+        if self.mixing is not None:
+            if not isinstance(self.mixing, (Interpolation, CutMix)):
+                raise ValueError(
+                    "Argument `mixing` must be `keras_mt.mixing.Interpolation` or `keras_mt.mixing.CutMix`, which mix "
+                    f"the targets alike. Received: mixing={self.mixing}"
+                )
+            if self.method == "temporal_ensembling":
+                raise ValueError(
+                    "Temporal ensembling remembers predictions for examples as they are, so it can't be used with "
+                    "`mixing`. Received: both"
+                )
+            if self.method == "supervised" and not self.mixing.labels:
+                raise ValueError(
+                    'Argument `mixing` mixes nothing for method="supervised" unless labeled examples are mixed. '
+                    f"Received: mixing={self.mixing}"
+                )
+            self.mixing.check(self.outputs_of_student, *self._inputs_of_student("mixing"))
+        if self.method == "vat" and self.perturbation is None:
+            raise ValueError(
+                'The method "vat" needs the argument `perturbation`, such as `keras_mt.VirtualAdversarial(epsilon=1)`. '
+                "Received: perturbation=None"
+            )
+        if self.perturbation is not None:
+            if self.method not in ("mean_teacher", "vat"):
+                raise ValueError(
+                    'Argument `perturbation` needs the method "mean_teacher" or "vat", whose target does not depend on '
+                    f"the student's own pass. Received: method={self.method!r}"
+                )
+            if not isinstance(self.perturbation, VirtualAdversarial):
+                raise ValueError(
+                    "Argument `perturbation` must be a `keras_mt.VirtualAdversarial`. Received: "
+                    f"perturbation={self.perturbation}"
+                )
+            self.perturbation.check(*self._inputs_of_student("perturbation"))
+        if self.uncertainty is not None:
+            if self.method != "mean_teacher" or "regression" in tasks_of:
+                raise ValueError(
+                    'Argument `uncertainty` needs the method "mean_teacher" and outputs with probabilities. Received: '
+                    f"method={self.method!r} with tasks {tasks_of}"
+                )
+            if not noise_variables(self.teacher):
+                raise ValueError(
+                    "Argument `uncertainty` needs a teacher whose layers draw noise, such as dropout: else all of its "
+                    "passes are the same. Received: a network without such layers"
+                )
+        if not 0.0 <= self.class_balance < float("inf"):
+            raise ValueError(
+                f"Argument `class_balance` must not be negative. Received: class_balance={self.class_balance}"
+            )
+        if self.class_balance and (self.method == "supervised" or set(tasks_of) != {"multiclass"}):
+            raise ValueError(
+                "Argument `class_balance` needs a method with a consistency cost, and outputs of classes. Received: "
+                f"method={self.method!r} with tasks {tasks_of}"
+            )
+        if self.teacher_sees == "unlabeled" and (
+            self.consistency_on_labeled or self.separate_passes or self.method in ("supervised", "temporal_ensembling")
+        ):
+            raise ValueError(
+                'Argument `teacher_sees="unlabeled"` needs consistency_on_labeled=False, joint passes and a method '
+                f"with a pass for the target. Received: consistency_on_labeled={self.consistency_on_labeled}, "
+                f"separate_passes={self.separate_passes}, method={self.method!r}"
+            )
+        if self.statistics_of == "unlabeled" and not self.separate_passes:
+            raise ValueError(
+                'Argument `statistics_of="unlabeled"` needs `separate_passes`: in joint passes all rows share one '
+                "batch's statistics. Received: separate_passes=None"
+            )
+        if self.second_ema_decay is not None and not 0.0 <= self.second_ema_decay < 1.0:
+            raise ValueError(
+                f"Argument `second_ema_decay` must be in the range [0, 1). Received: {self.second_ema_decay}"
+            )
+
+    def _inputs_of_student(self, argument):
+        """Shapes and dtypes of the student's inputs."""
+        shapes = student_checks.input_shapes(self.student)
+        inputs = keras.tree.flatten(getattr(self.student, "inputs", None) or [])
+        dtypes = [keras.backend.standardize_dtype(part.dtype) for part in inputs] or ["float32"] * len(shapes)
+        if not shapes:
+            raise ValueError(
+                f"Argument `{argument}` needs a student whose inputs are known. Received: a subclassed one; wrap it "
+                "as a functional model: `keras.Model(inputs, network(inputs))`"
+            )
+        return shapes, dtypes
+
     def _make_ensembles(self):
         if self.method != "temporal_ensembling":
             return []
@@ -970,10 +1275,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _make_augmentations(self):
         inputs = student_checks.input_shapes(self.student)
-        one = both = None
-        if self.augmentation is not None:
-            one = Augmentation(self.augmentation, self.seed, inputs)
-            self._check_augmentation(one, inputs)
+        views, both = [], None
+        for argument in ("augmentation", "student_augmentation", "teacher_augmentation"):
+            given = getattr(self, argument)
+            views.append(None if given is None else Augmentation(given, self.seed, inputs))
+            if given is not None:
+                self._check_augmentation(argument, views[-1], inputs)
         if self.shared_augmentation is not None:
             of_pixels = [o for o in self.outputs_of_student if o.rank > 2]
             if isinstance(self.shared_augmentation, keras.Layer):
@@ -983,7 +1290,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             both = SharedAugmentation(self.shared_augmentation, self.seed, maps)
             if isinstance(self.shared_augmentation, keras.Layer) and of_pixels:
                 both.check(tuple(size or 32 for size in inputs[0][1:]))
-        return one, both
+        return *views, both
 
     def _check_shared_layer(self, of_pixels, inputs):
         if of_pixels and (len(inputs) != 1 or len(inputs[0]) != 4):
@@ -1002,11 +1309,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             alone = Augmentation(self.shared_augmentation, self.seed, inputs)
             self._check_mixes("shared_augmentation", alone, tuple(size or 8 for size in inputs[0][1:]))
 
-    def _check_augmentation(self, augmentation, inputs):
+    def _check_augmentation(self, argument, augmentation, inputs):
         if len(inputs) != 1:
             return
         shape = tuple(size or 8 for size in inputs[0][1:])
-        self._check_mixes("augmentation", augmentation, shape)
+        self._check_mixes(argument, augmentation, shape)
         for output in self.outputs_of_student:
             kept = output.rank - 2  # Axes of the input that the output has, too.
             if kept < 1 or len(shape) <= kept:
@@ -1017,9 +1324,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 continue  # It needs other examples than random ones.
             if moves:
                 raise ValueError(
-                    "Argument `augmentation` must not move pictures where outputs are per pixel: the student's and the "
+                    f"Argument `{argument}` must not move pictures where outputs are per pixel: the student's and the "
                     "teacher's views, and the labels, would lie apart. Use `shared_augmentation` for what moves them "
-                    f"alike. Received: augmentation={self.augmentation}"
+                    f"alike. Received: {argument}={getattr(self, argument)}"
                 )
 
     def _check_mixes(self, argument, augmentation, shape):
@@ -1031,17 +1338,21 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             return
         if mixes:
             raise ValueError(
-                f"Argument `{argument}` must not mix examples: labels stay where they are. Received: "
-                f"{getattr(self, argument)}"
+                f"Argument `{argument}` must not mix examples: labels stay where they are; `mixing` mixes them and "
+                f"their targets alike. Received: {getattr(self, argument)}"
             )
 
     # Saving ----------------------------------------------------------------------------------------------------------
 
-    _OBJECTS = ("student", "teacher", "consistency", "augmentation", "shared_augmentation", "logit_distance")
+    _OBJECTS = (
+        "student", "teacher", "consistency", "augmentation", "student_augmentation", "teacher_augmentation",
+        "shared_augmentation", "mixing", "perturbation", "uncertainty", "logit_distance",
+    )  # fmt: skip
     _VALUES = (
         "task", "method", "consistency_on_labeled", "consistency_weights", "reduction", "separate_passes", "two_views",
         "two_heads", "top5", "logit_distance_weight", "teacher_statistics", "teacher_weights", "from_logits", "seed",
-        "num_examples", "ensembling_momentum", "name",
+        "num_examples", "ensembling_momentum", "class_balance", "statistics_of", "teacher_sees",
+        "second_ema_decay", "name",
     )  # fmt: skip
 
     def get_config(self):
@@ -1053,6 +1364,15 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         deserialize = keras.saving.deserialize_keras_object
         parts = {name: deserialize(config[name], custom_objects=custom_objects) for name in cls._OBJECTS}
         return cls(**{**config, **parts})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Goal:
+    """What one output of the student is pulled to: logits, weights of their trust, and the shares that are reported."""
+
+    logits: tf.Tensor
+    trust: tf.Tensor | None
+    shares: dict
 
 
 class _Costs:

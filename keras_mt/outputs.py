@@ -10,7 +10,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_mt import tasks
-from keras_mt.losses import ClassificationCost, LabeledPositions, MultiLabelCost, RegressionCost
+from keras_mt.distribution import sum_over_replicas
+from keras_mt.losses import ClassificationCost, Confident, LabeledPositions, MultiLabelCost, RegressionCost
 from keras_mt.losses.labeled_positions import overrides_call
 from keras_mt.tasks import TASKS
 
@@ -255,18 +256,38 @@ class Output:
             "`keras_mt.losses.LabeledPositions(loss)`"
         )
 
-    def consistency_cost(self, target, outputs, mask) -> Sum:
+    def target(self, outputs) -> tuple:
+        """Returns the target's logits, and float32 weights of what it is sure of, or None.
+
+        Args:
+            outputs: What the target network gave.
+        """
+        logits = self.logits(outputs)
+        return self.consistency.target(logits) if isinstance(self.consistency, Confident) else (logits, None)
+
+    @property
+    def cost_of_consistency(self) -> keras.losses.Loss:
+        """The consistency cost of logits, whatever it is that chooses between them."""
+        return self.consistency.cost if isinstance(self.consistency, Confident) else self.consistency
+
+    def consistency_cost(self, target, outputs, mask, trust=None) -> Sum:
         """Returns how far the student's output is from the target.
 
         Args:
-            target: What the target network gave.
+            target: The target's logits.
             outputs: What the student gave.
             mask: Float32 weights of examples `[batch]` or of labels; None for all alike.
+            trust: Float32 weights of the costs, of examples or positions, which leave what they are divided by as it
+                is; None for 1.
         """
         padding = keras_mask(outputs)
-        values = _call(self.consistency, self.logits(target), self.logits(outputs))
+        values = _call(self.cost_of_consistency, target, self.logits(outputs))
+        if trust is not None and values.shape.rank:
+            while len(trust.shape) > len(values.shape):  # A cost that is a mean over yes-or-no outputs.
+                trust = ops.mean(trust, axis=-1)
+            values = values * ops.cast(as_rank(trust, values), values.dtype)
         if not values.shape.rank:
-            if mask is not None or padding is not None:
+            if mask is not None or padding is not None or trust is not None:
                 raise ValueError(
                     "A consistency cost that is to leave examples out must return one number an example. "
                     f"Received: consistency={self.consistency}"
@@ -282,12 +303,37 @@ class Output:
             return Sum(ops.sum(values), count)
         mask = as_rank(mask, values)
         total = ops.sum(values * ops.cast(mask, values.dtype))
-        reduction = self.consistency.reduction
+        reduction = self.cost_of_consistency.reduction
         if reduction == "sum":
             return Sum(total * ops.cast(count, total.dtype), count)
         if reduction == "mean_with_sample_weight" or self.reduction == "labeled":
             return Sum(total, ops.sum(ops.cast(mask, "float32") * ops.ones_like(ops.cast(values, "float32"))))
         return Sum(total, count)
+
+    def class_balance(self, trust, outputs, labeled):
+        """Returns how far the mean prediction over unlabeled rows of all replicas is from all classes alike.
+
+        `-Σ log(mean p) / C`, times C, times the mean trust of these rows; a part of it on each replica.
+
+        Args:
+            trust: Float32 weights of the target, or None for 1.
+            outputs: What the student gave.
+            labeled: Booleans `[batch]`.
+        """
+        unlabeled = ops.cast(ops.logical_not(labeled), "float32")
+        predictions = ops.cast(self.task.probabilities(self.logits(outputs)), "float32")
+        predictions = ops.mean(predictions, axis=tuple(range(1, self.rank - 1)))
+        trust = ops.ones_like(unlabeled) if trust is None else trust
+        trust = ops.mean(ops.reshape(trust, (ops.shape(unlabeled)[0], -1)), axis=1)
+        sums = [
+            ops.sum(unlabeled),
+            ops.sum(unlabeled * trust),
+            *ops.unstack(ops.sum(unlabeled[:, None] * predictions, axis=0), self.shape[-1]),
+        ]
+        rows, trusted, *sums = sum_over_replicas(sums)
+        mean = ops.divide_no_nan(ops.stack(sums), rows)
+        cost = -ops.sum(ops.log(ops.maximum(mean, 1e-7))) * ops.divide_no_nan(trusted, rows)
+        return ops.where(rows > 0, cost, 0.0) / tf.distribute.get_strategy().num_replicas_in_sync
 
     # What `compile` says
 

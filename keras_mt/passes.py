@@ -8,7 +8,7 @@ from keras_mt.outputs import keras_mask
 from keras_mt.teacher import restore_statistics, snapshot_statistics
 from keras_mt.views import noise_variables, set_noise
 
-_STUDENT, _TARGET, _UNLABELED = 0, 1, 2  # Passes of a step with noise of their own; those of views follow.
+_STUDENT, TARGET, _UNLABELED = 0, 1, 2  # Passes of a step with noise of their own; those of views follow.
 
 
 class JointPasses:
@@ -35,7 +35,9 @@ class JointPasses:
         outputs = self._noisy(network, x, step, _STUDENT)
         return outputs, [list(network.losses)]
 
-    def target(self, network: keras.Model, x, step, keep_statistics: bool = True) -> list:
+    def target(
+        self, network: keras.Model, x, step, keep_statistics: bool = True, draw: int = TARGET, rows=None
+    ) -> list:
         """Returns the flattened outputs of the target's network, under noise of its own.
 
         Args:
@@ -43,10 +45,17 @@ class JointPasses:
             x: What it takes.
             step: As above.
             keep_statistics: Whether this pass moves the network's running statistics.
+            draw: Number of the pass, by which its noise is drawn.
+            rows: Places of the rows that are forwarded, the others' outputs are 0; None for all.
         """
-        if keep_statistics:
-            return self._noisy(network, x, step, _TARGET)
-        return self._without_moving(network, x, step, _TARGET)
+        seen = x if rows is None else tf.nest.map_structure(lambda part: tf.gather(part, rows), x)
+        outputs = (self._noisy if keep_statistics else self._without_moving)(network, seen, step, draw)
+        if rows is None:
+            return outputs
+        batch = tf.shape(tf.nest.flatten(x)[0], "int64")[0]
+        return [
+            tf.scatter_nd(rows[:, None], o, tf.concat([[batch], tf.shape(o, "int64")[1:]], axis=0)) for o in outputs
+        ]
 
     def mask(self, labeled: tf.Tensor, on_labeled: bool):
         """Returns the weights of the consistency cost, of the shape of `labeled` or `[batch]`; None for all alike."""
@@ -67,28 +76,33 @@ class SeparatePasses(JointPasses):
     """The later protocol's (TorchSSL): labeled and unlabeled rows are forwarded separately, each under its own
     batch's statistics.
 
-    Only the student's pass over labeled rows moves running statistics. There is no target for labeled rows.
+    One of the student's passes moves running statistics. There is no target for labeled rows.
 
     Args:
         seed: Seed of all noise.
         num_labeled: The first so many rows of each batch are the labeled ones; with several replicas, the first of each
             replica's rows.
+        statistics_of: Whose pass moves running statistics: `"labeled"` rows', the student's alone, or `"unlabeled"`
+            rows', of both networks.
     """
 
-    def __init__(self, seed: int, num_labeled: int):
+    def __init__(self, seed: int, num_labeled: int, statistics_of: str = "labeled"):
         super().__init__(seed)
-        self.num_labeled = num_labeled
+        self.num_labeled, self.statistics_of = num_labeled, statistics_of
 
     def student(self, network, x, step):
         labeled, unlabeled = self._parts(x)
-        first = self._noisy(network, labeled, step, _STUDENT)
+        moves, stays = self._noisy, self._without_moving
+        of_labeled, of_unlabeled = (moves, stays) if self.statistics_of == "labeled" else (stays, moves)
+        first = of_labeled(network, labeled, step, _STUDENT)
         losses = [list(network.losses)]
-        second = self._without_moving(network, unlabeled, step, _UNLABELED)
+        second = of_unlabeled(network, unlabeled, step, _UNLABELED)
         losses.append(list(network.losses))
         return [_joined(parts) for parts in zip(first, second, strict=True)], losses
 
-    def target(self, network, x, step, keep_statistics=True):
-        outputs = self._without_moving(network, self._parts(x)[1], step, _TARGET)
+    def target(self, network, x, step, keep_statistics=True, draw=TARGET, rows=None):
+        keeps = keep_statistics and self.statistics_of == "unlabeled"
+        outputs = (self._noisy if keeps else self._without_moving)(network, self._parts(x)[1], step, draw)
         k = self._labeled_here()
         return [tf.pad(o, [[k, 0]] + [[0, 0]] * (len(o.shape) - 1)) for o in outputs]
 

@@ -132,14 +132,16 @@ def cosine_rampdown(epoch, rampdown_epochs: float):
     return 0.5 * (ops.cos(math.pi * _number(epoch) / rampdown_epochs) + 1.0)
 
 
-def ema_warmup(step, decay):
-    """EMA decay of a young average: `min(1 - 1/(t+1), decay)`, where `t` is 1 for the first step.
+def ema_warmup(step, decay, power: float = 1.0):
+    """EMA decay of a young average: `min(1 - (1+t)^-p, decay)`, where `t` is 1 for the first step.
 
-    The average then gives all students so far the same weight, instead of staying close to the initial weights.
+    With a power of 1 the average gives all students so far the same weight, instead of staying close to the initial
+    weights; with less it forgets the early ones.
 
     Args:
         step: `t - 1`, the number of steps done before this one; a number or a tensor of any shape.
         decay: The EMA decay that the warm-up leads to, in [0, 1).
+        power: p, in (0, 1]; 2/3 or 3/4 are in use.
 
     Returns:
         Float64 in [0, 1), of the shape of `step`.
@@ -152,7 +154,8 @@ def ema_warmup(step, decay):
     decays = keras_mt.schedules.ema_warmup(np.arange(1000), decay=0.99)
     ```
     """
-    return ops.minimum(1.0 - 1.0 / (_number(step) + 2.0), _number(decay))
+    young = 1.0 - 1.0 / (_number(step) + 2.0) if power == 1.0 else 1.0 - (_number(step) + 2.0) ** -power
+    return ops.minimum(young, _number(decay))
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
@@ -396,7 +399,10 @@ class EMADecay(StepSwitch):
         before: α during the ramp-up, in [0, 1).
         after: α after it, in [0, 1).
         switch_step: Length of the ramp-up, in optimizer steps.
-        warmup: Whether `ema_warmup` bounds it: `min(1 - 1/(t+1), α)`, as for the residual networks.
+        warmup: Whether `ema_warmup` bounds it: `min(1 - 1/(t+1), α)`, as for the residual networks; or the power p of
+            `min(1 - (1+t)^-p, α)`.
+        every: The average is updated every so many steps: α is 1 in the others.
+        start_step: A supervised start: until this step α is 0, so that the teacher is a copy of the student.
 
     Reference: Tarvainen & Valpola (2017), section 3.1
 
@@ -408,16 +414,30 @@ class EMADecay(StepSwitch):
     ```
     """
 
-    def __init__(self, before: float, after: float, switch_step: int, warmup: bool = False):
+    def __init__(
+        self,
+        before: float,
+        after: float,
+        switch_step: int,
+        warmup: bool | float = False,
+        every: int = 1,
+        start_step: int = 0,
+    ):
         super().__init__(before, after, switch_step)
-        self.warmup = warmup
+        self.warmup, self.every, self.start_step = warmup, every, start_step
 
     def __call__(self, step):
         decay = super().__call__(step)
-        return ops.cast(ema_warmup(step, decay), "float32") if self.warmup else decay
+        if self.warmup:
+            decay = ops.cast(ema_warmup(step, decay, float(self.warmup)), "float32")
+        if self.every > 1:
+            decay = ops.where((_number(step) + 1.0) % self.every == 0, decay, ops.ones_like(decay))
+        if self.start_step:
+            decay = ops.where(_number(step) < self.start_step, ops.zeros_like(decay), decay)
+        return decay
 
     def get_config(self):
-        return {**super().get_config(), "warmup": self.warmup}
+        return {**super().get_config(), "warmup": self.warmup, "every": self.every, "start_step": self.start_step}
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")

@@ -69,6 +69,13 @@ class Task:
         Raises:
             ValueError: If this task has none of that name.
         """
+        if isinstance(identifier, losses.Confident):
+            if self is TASKS["regression"]:
+                raise ValueError(
+                    'A threshold of confidence needs probabilities, which outputs of the task "regression" have not. '
+                    f"Received: consistency={identifier.name!r}"
+                )
+            return identifier.of_task(self)
         if not self.consistencies or isinstance(identifier, keras.losses.Loss):
             return losses.get_consistency(identifier)
         if identifier not in self.consistencies:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_mt.views import noise_variables, set_noise
 
-TEACHER_STATISTICS = ("own", "ema", "copy")
+TEACHER_STATISTICS = ("auto", "own", "ema", "copy")
 TEACHER_WEIGHTS = ("student", "own")
 _SECOND_NETWORK = "Build a second network and pass it as `teacher=`."
 _TOLERANCE = {"float16": 1e-2, "bfloat16": 5e-2}
@@ -227,16 +227,23 @@ def needs_exact_average(weight: keras.Variable) -> bool:
     return weight.dtype in ("float16", "bfloat16")
 
 
-def update_ema(pairs, exact, decay) -> None:
+def update_ema(pairs, exact, decay, copies: bool = False) -> None:
     """`θ' ← α θ' + (1 - α) θ` for each pair `(θ, θ')`, in the form that leaves equal weights as they are.
 
     Args:
         pairs: What `averaged_pairs` returned.
         exact: By the id of a teacher's weight of low precision, the float32 variable that holds its average.
         decay: α, a scalar.
+        copies: Whether α can be 0, which makes equal weights of different ones, to the last bit.
     """
     for student_weight, teacher_weight in pairs:
         average = exact.get(id(teacher_weight))
+        if average is None and copies:
+            new = teacher_weight.value + tf.cast(1.0 - decay, teacher_weight.dtype) * (
+                student_weight.value - teacher_weight.value
+            )
+            teacher_weight.assign(tf.where(tf.equal(decay, 0.0), student_weight.value, new))
+            continue
         if average is None:
             difference = student_weight.value - teacher_weight.value
             teacher_weight.assign_add(
@@ -275,15 +282,45 @@ def restore_statistics(network: keras.Model, before: list[tf.Tensor]) -> None:
         weight.assign(old)
 
 
-def update_statistics(rule: str, student: keras.Model, teacher: keras.Model, before, decay) -> None:
+def update_statistics(rule: str, student: keras.Model, teacher: keras.Model, before, decay, copies=False) -> None:
     """Applies a rule of `TEACHER_STATISTICS` after a step; `"own"` leaves what the teacher's pass kept."""
     if rule == "own":
+        for student_weight, teacher_weight in zip(_statistics(student), _statistics(teacher), strict=True):
+            if copies:
+                teacher_weight.assign(tf.where(tf.equal(decay, 0.0), student_weight.value, teacher_weight.value))
         return
     for student_weight, teacher_weight, old in zip(_statistics(student), _statistics(teacher), before, strict=True):
         new = student_weight.value
         if rule == "ema":
             new = old + tf.cast(1.0 - decay, old.dtype) * (new - old)
         teacher_weight.assign(new)
+
+
+def recompute_statistics(network: keras.Model, batches, seed: int) -> None:
+    """Makes running statistics anew: the mean of those of all batches, each with the same weight.
+
+    Args:
+        network: The network.
+        batches: An iterable of what it takes.
+        seed: Seed of the noise of its layers.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    layers = [layer for layer in layers_of(network) if layer.trainable and hasattr(layer, "momentum")]
+    momenta, count = [layer.momentum for layer in layers], 0
+    try:
+        for batch in batches:
+            for layer in layers:  # The mean of the first so many.
+                layer.momentum = count / (count + 1)
+            set_noise(noise_variables(network), seed, tf.constant(count, "int64"), 0)
+            network(batch, training=True)
+            count += 1
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    if not count:
+        raise ValueError("Statistics need at least one batch. Received: none")
 
 
 def synchronize_statistics(networks) -> None:

@@ -10,7 +10,17 @@ import importlib.util
 import os
 import sys
 
-_REGISTERED = ("layers", "losses", "mean_teacher", "optimizers", "schedules", "temporal_ensembling")
+_REGISTERED = (
+    "layers",
+    "losses",
+    "mean_teacher",
+    "mixing",
+    "optimizers",
+    "perturbation",
+    "schedules",
+    "temporal_ensembling",
+    "uncertainty",
+)
 
 
 def register() -> None:

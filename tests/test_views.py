@@ -7,7 +7,8 @@ import tensorflow as tf
 from keras import layers
 
 import keras_mt
-from keras_mt.views import Augmentation, SharedAugmentation, mixes_examples, moves_pictures
+from keras_mt.view_checks import mixes_examples, moves_pictures
+from keras_mt.views import Augmentation, SharedAugmentation
 
 SIZE, CLASSES = 12, 5
 IMAGE = (SIZE, SIZE, 1)

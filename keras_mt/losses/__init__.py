@@ -4,6 +4,7 @@ from keras_mt.losses.classification import ClassificationCost as ClassificationC
 from keras_mt.losses.classification import classification_errors as classification_errors
 from keras_mt.losses.classification import mask_unlabeled as mask_unlabeled
 from keras_mt.losses.classification import signed as signed
+from keras_mt.losses.confidence import Confident as Confident
 from keras_mt.losses.consistency import KLConsistency as KLConsistency
 from keras_mt.losses.consistency import MSEConsistency as MSEConsistency
 from keras_mt.losses.consistency import TrustConsistency as TrustConsistency
