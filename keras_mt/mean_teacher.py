@@ -422,6 +422,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             return total
 
         (values,) = keras.tree.flatten(x)
+        values = ops.cast(values, keras.backend.result_type(values.dtype, float))  # Images often come as uint8.
         change = self.perturbation(values, divergence, seed_of_pass(self.seed, self.batches_seen, PERTURBATION))
         if not self.perturbation.on_labeled:
             change = ops.where(as_rank(labeled, change), 0.0, change)

@@ -90,7 +90,9 @@ class Mixture:
         own, theirs = self.own(x), ops.take(x, self.partners, axis=0)
         if self.boxes is not None:
             return ops.where(own == 1.0, x, theirs)
-        own = ops.cast(own, x.dtype)
+        # Images often come as uint8, in which a share of 0.4 would be 0.
+        dtype = keras.backend.result_type(x.dtype, float)
+        own, x, theirs = (ops.cast(part, dtype) for part in (own, x, theirs))
         return own * x + (1.0 - own) * theirs
 
 

@@ -233,3 +233,14 @@ def test_words_are_not_interpolated_and_coarser_grids_are_not_cut():
 def test_numbers_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         Interpolation(**bad)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"mixing": Interpolation()}, {"mixing": CutMix()}, {"perturbation": keras_mt.VirtualAdversarial(9.0)}]
+)
+def test_whole_numbers_of_pictures_are_mixed_and_perturbed_as_floats_are(arguments):
+    x, y = pictures()
+    x = np.round(2.0 + x).clip(0, 4).astype("uint8")
+    whole, logs = one_step(per_pixel(), x, y, steps=2, **arguments)
+    floats, same_logs = one_step(per_pixel(), x.astype("float32"), y, steps=2, **arguments)
+    assert largest(whole, floats) == 0 and logs["consistency_cost"] == same_logs["consistency_cost"] > 0
