@@ -1,35 +1,130 @@
-"""Serves an exported network over HTTP. Needs tensorflow, flask and waitress; not keras_mt, not Keras.
+"""Serves an exported network over HTTP. Needs tensorflow, flask, waitress and pillow; not keras_mt, not Keras.
 
 python server.py runs/digits_50/export/saved_model/1 8501
 curl --data-binary @picture.png http://127.0.0.1:8501/predict
+curl -F picture=@a.jpg -F picture=@b.png http://127.0.0.1:8501/predict
 """
 
+import io
 import pathlib
 import sys
 
 import flask
-import tensorflow as tf
 import waitress
+import werkzeug.exceptions
 
-app = flask.Flask(__name__)
-model = tf.saved_model.load(sys.argv[1])
-names = pathlib.Path(sys.argv[1], "assets", "labels.txt").read_text().splitlines()
-LARGEST = 20 * 2**20
+LARGEST_BODY = 20 * 2**20  # Bytes.
+LARGEST_PICTURE = 50_000_000  # Pixels, of all its images if it is animated.
+MOST_PICTURES = 64
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 
 
-@app.post("/predict")
-def predict():
-    picture = flask.request.get_data()
-    if not picture or len(picture) > LARGEST:
-        return {"error": f"send one picture of up to {LARGEST >> 20} MB as the body"}, 400
+class BadPicture(ValueError):
+    """What is wrong with a picture."""
+
+
+def application(folder):
+    """Returns the WSGI application of a SavedModel."""
+    import tensorflow as tf  # Takes seconds: a wrong command line is answered before.
+
+    model = tf.saved_model.load(str(folder))  # Kept: its signatures have only weak references to its weights.
+    answer_files = model.signatures["files"]
+    names = pathlib.Path(folder, "assets", "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    app = flask.Flask(__name__)
+    app.json.sort_keys = False
+    app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, MAX_FORM_PARTS=MOST_PICTURES)
+
+    def answer(content):
+        check(content)
+        try:
+            given = answer_files(files=tf.constant([content]))
+        except tf.errors.InvalidArgumentError as error:
+            raise BadPicture("it is damaged, or of a kind that TensorFlow does not decode") from error
+        best, probabilities = given["classes"][0].numpy().decode(), given["probabilities"][0].numpy().tolist()
+        return {"class": best, "probabilities": dict(zip(names, probabilities, strict=True))}
+
+    @app.get("/")
+    def describe():
+        return {
+            "what": f"says which of {len(names)} classes is on pictures",
+            "model": str(folder),
+            "classes": names,
+            "POST /predict": "a picture as the body, or several as files of a form (multipart/form-data)",
+            "GET /healthz": "answers with 200 as long as pictures are answered",
+            "formats": FORMATS,
+            "limits": {"bytes": LARGEST_BODY, "pixels of a picture": LARGEST_PICTURE, "pictures": MOST_PICTURES},
+        }
+
+    @app.get("/healthz")
+    def healthy():
+        return {"status": "ok"}
+
+    @app.post("/predict")
+    def predict():
+        if flask.request.mimetype != "multipart/form-data":
+            try:
+                return answer(flask.request.get_data())
+            except BadPicture as error:
+                return {"error": f"the picture can't be answered: {error}"}, 400
+        files = [file for _, file in flask.request.files.items(multi=True)]
+        if not files:
+            return {"error": "the form has no file; send pictures as files: curl -F picture=@a.png"}, 400
+        answers, status = [], 200
+        for place, file in enumerate(files, 1):
+            try:
+                answers.append({"name": file.filename, **answer(file.read())})
+            except BadPicture as error:
+                status = 400
+                text = f"picture {place} of {len(files)}, {file.filename!r}, can't be answered: {error}"
+                answers.append({"name": file.filename, "error": text})
+        return {"pictures": answers}, status
+
+    @app.errorhandler(werkzeug.exceptions.HTTPException)
+    def in_words(error):
+        text = error.description
+        if error.code == 413:
+            text = f"send up to {LARGEST_BODY >> 20} MB and {MOST_PICTURES} pictures at once"
+        return {"error": text}, error.code
+
+    return app
+
+
+def check(content):
+    """Looks at the header of a picture alone: decoding a small file can take gigabytes."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # Checked here, with a sentence.
+    if not content:
+        raise BadPicture("it is empty")
     try:
-        answer = model.signatures["files"](files=tf.constant([picture]))
-    except tf.errors.InvalidArgumentError:
-        return {"error": "the body is no JPEG, PNG, BMP, GIF or WebP picture"}, 400
-    probabilities = answer["probabilities"][0].numpy().tolist()
-    name = answer["classes"][0].numpy().decode()
-    return {"class": name, "probabilities": dict(zip(names, probabilities, strict=True))}
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            width, height, images = *picture.size, 1
+            if picture.format in ("GIF", "WEBP"):  # TensorFlow unpacks all images, to use the first.
+                images = picture.n_frames
+    except Exception as error:  # Pillow raises many kinds for damaged files.
+        raise BadPicture(f"it is no {', '.join(FORMATS[:-1])} or WebP picture") from error
+    if width * height * images > LARGEST_PICTURE:
+        animated = f" x {images}" if images > 1 else ""
+        raise BadPicture(f"it has {width} x {height}{animated} pixels; {LARGEST_PICTURE:,} are allowed")
+
+
+def main(arguments):
+    """Serves until the process is ended."""
+    if len(arguments) != 2 or not arguments[1].isdecimal() or int(arguments[1]) > 65535:
+        sys.exit("usage: python server.py FOLDER_OF_A_SAVED_MODEL PORT")
+    folder = pathlib.Path(arguments[0])
+    if not (folder / "saved_model.pb").is_file():
+        sys.exit(f"{folder} is no SavedModel; export writes one to OUTPUT/VERSION, such as export/saved_model/1")
+    app = application(folder)
+    try:
+        server = waitress.create_server(
+            app, host="127.0.0.1", port=int(arguments[1]), max_request_body_size=LARGEST_BODY + 1
+        )
+    except OSError as error:
+        sys.exit(f"port {arguments[1]} can't be used ({error.strerror})")
+    print(f"serving {folder} at http://127.0.0.1:{server.effective_port}/", flush=True)
+    server.run()
 
 
 if __name__ == "__main__":
-    waitress.serve(app, host="127.0.0.1", port=int(sys.argv[2]))
+    main(sys.argv[1:])

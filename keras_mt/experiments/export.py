@@ -1,14 +1,14 @@
 """Exports a network of a run, with a model card beside it. The data of the run are not needed.
 
 A SavedModel is written as TensorFlow Serving wants it, `OUTPUT/VERSION/`, with warm-up requests; ONNX and LiteRT as one
-file.
+file, with `pixels.py`, which reads pictures for them.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from keras_mt.experiments import extras
+from keras_mt.experiments import exporting, extras
 from keras_mt.experiments.commands import ExportOptions
 from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.exporting.model_card import TITLE, model_card
@@ -19,6 +19,7 @@ from keras_mt.experiments.running.run_directory import RunDirectory, write_atomi
 
 _FILES = {"saved_model": None, "onnx": "model.onnx", "litert": "model.tflite"}
 _CARD = "MODEL_CARD.md"
+_READER = "pixels.py"  # What reads pictures as these networks take them.
 _WARM_UP_REQUESTS = 3
 
 
@@ -44,11 +45,16 @@ def main(options: ExportOptions, run: RunDirectory) -> None:
     _refuse_foreign(folder / _CARD, lambda there: there.startswith(TITLE))
     if options.format == "litert":
         _refuse_foreign(folder / "labels.txt", lambda there: there == labels_text(saved.class_names))
+    if options.format != "saved_model":
+        reader = read_text(Path(exporting.__file__).with_name(_READER))
+        _refuse_foreign(folder / _READER, lambda there: there == reader)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"--output={folder} can't be created ({error.strerror})") from error
     write_atomically(folder / _CARD, card)
+    if options.format != "saved_model":
+        write_atomically(folder / _READER, reader)
     if options.format == "saved_model":
         from keras_mt.experiments.exporting.saved_model import export_saved_model
 

@@ -1,5 +1,7 @@
 """Runs the programs the way a user does: in a process of their own."""
 
+import contextlib
+import io
 import json
 import os
 import socket
@@ -24,6 +26,22 @@ def _arguments(name, flags, environment):
 def run_program(name, *flags, **environment):
     """Returns the finished process of `python -m keras_mt.<name>`."""
     return subprocess.run(**_arguments(name, flags, environment), capture_output=True, timeout=600, check=False)
+
+
+def in_process(name, *flags):
+    """Runs a program in this process, which spares seconds, and returns its status, stdout and stderr."""
+    from keras_mt.experiments import cli
+
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            cli.main(name, list(map(str, flags)))
+    except SystemExit as error:
+        status = error.code
+    finally:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = level or "2"
+    return status, out.getvalue(), err.getvalue()
 
 
 def finished_run(folder, *flags):

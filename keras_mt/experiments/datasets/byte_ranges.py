@@ -6,6 +6,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from keras_mt.experiments.datasets.decoding import decoded
 from keras_mt.experiments.errors import DataError
 
 
@@ -87,7 +88,7 @@ class ByteRanges:
             return content.map(lambda content: (content, *others))
 
         def decode(content, *others):
-            return (tf.ensure_shape(self._decode(content), [None, None, 3]), *others)
+            return (self._decode(content), *others)
 
         parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
         return examples.interleave(record, cycle_length=16, block_length=1, **parallel).map(decode, **parallel)
@@ -95,4 +96,4 @@ class ByteRanges:
     def _decode(self, content):
         if self.in_examples:
             content = tf.io.parse_single_example(content, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
-        return tf.io.decode_image(content, channels=3, expand_animations=False)
+        return decoded(content)

@@ -26,12 +26,17 @@ def plain_view(image: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
         Float32 `[size, size, 3]` with values from 0 to 255.
     """
-    shape = tf.cast(tf.shape(image)[:2], "float32")
-    scale = round(size / _CROP) / tf.reduce_min(shape)
-    target = tf.maximum(tf.cast(tf.round(shape * scale), "int32"), size)
+    target = resized_shape(tf.shape(image)[:2], size)
     resized = _resize(image, target)
     top, left = (target[0] - size) // 2, (target[1] - size) // 2
     return tf.ensure_shape(resized[top : top + size, left : left + size], [size, size, 3])
+
+
+def resized_shape(shape: tf.Tensor, size: int) -> tf.Tensor:
+    """Returns what height and width `[2]` of an image are resized to before its middle is cropped to `size`."""
+    shape = tf.cast(shape, "float32")
+    scale = round(size / _CROP) / tf.reduce_min(shape)
+    return tf.maximum(tf.cast(tf.round(shape * scale), "int32"), size)
 
 
 def random_view(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:

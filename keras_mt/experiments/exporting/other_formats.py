@@ -1,5 +1,6 @@
 """ONNX and LiteRT, by Keras' own exports; ONNX needs packages that are installed only where it is wanted."""
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -11,7 +12,9 @@ from keras_mt.experiments.running.run_directory import reason_of
 
 
 def export_onnx(network: keras.Model, path: Path, class_names: tuple[str, ...]) -> None:
-    """Writes an ONNX file from uint8 `images` to `probabilities`; the classes' names are its metadata `classes`.
+    """Writes an ONNX file from uint8 `images` of any size to `probabilities`.
+
+    The names of the classes are its metadata `classes`, one a line.
 
     Args:
         network: A functional network in float32 from images to logits.
@@ -34,7 +37,9 @@ def export_onnx(network: keras.Model, path: Path, class_names: tuple[str, ...]) 
 
 
 def export_litert(network: keras.Model, path: Path, class_names: tuple[str, ...]) -> None:
-    """Writes a LiteRT (TensorFlow Lite) file from uint8 `images` to `probabilities`, and `labels.txt` beside it.
+    """Writes a LiteRT (TensorFlow Lite) file from uint8 `images` of any size to `probabilities`.
+
+    The names of the classes are in `labels.txt` beside it, one a line.
 
     Args:
         network: A functional network in float32 from images to logits.
@@ -56,7 +61,9 @@ def _export(network, path, add_names, **options):
     model, unfinished = served_model(network), path.with_name(f"unfinished-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        model.export(str(unfinished), verbose=False, input_signature=model.inputs, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # Keras looks for `numpy.object`.
+            model.export(str(unfinished), verbose=False, input_signature=model.inputs, **options)
         add_names(unfinished)
         unfinished.replace(path)
     except OSError as error:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mt.experiments.errors import RunError
+from keras_mt.experiments.exporting.resizing import FittedPixels
 from keras_mt.experiments.exporting.serving import fitted_image, labels_text, probabilities
 from keras_mt.experiments.running.run_directory import reason_of
 
@@ -16,8 +17,9 @@ def export_saved_model(network: keras.Model, path: Path, class_names: tuple[str,
     """Writes a SavedModel that maps images to probabilities, with all preprocessing inside.
 
     `tf.saved_model.load(path).serve(images)` takes uint8 or float32 images `[batch, height, width, channels]` with
-    values in 0..255. The signature `serving_default` takes uint8 `images` and returns `probabilities`; `files` takes
-    encoded pictures, and returns `classes` too. The names of the classes are the asset `labels.txt`.
+    values in 0..255: of any size, and gray or RGB, with transparency or without. The signature `pixels` takes the same
+    as uint8, `serving_default` uint8 `images` of the network's own size, `files` encoded pictures; all return
+    `probabilities`, and `files` returns `classes` too. The names of the classes are the asset `labels.txt`.
 
     Args:
         network: A functional network from images to logits: the teacher.
@@ -61,12 +63,20 @@ def _archive(network, labels):
         answer = probabilities(network, images)
         return {**answer, "classes": names.lookup(tf.argmax(answer["probabilities"], axis=1))}
 
-    serve = tf.function(lambda images: probabilities(network, images))
-    for dtype in (tf.uint8, tf.float32):  # The first is the signature.
-        serve.get_concrete_function(tf.TensorSpec((None, *shape), dtype, name="images"))
+    fitted = FittedPixels(shape)
+
+    @tf.function
+    def serve(images):
+        return probabilities(network, images if images.shape[1:] == shape else fitted(images))
+
+    for size in (shape, (None, None, None)):
+        for dtype in (tf.uint8, tf.float32):  # The first is the signature.
+            serve.get_concrete_function(tf.TensorSpec((None, *size), dtype, name="images"))
     archive = keras.export.ExportArchive()
     archive.track(names)
     archive.add_endpoint("serve", serve)
+    any_size = tf.TensorSpec((None, None, None, None), tf.uint8, name="images")
+    archive.add_endpoint("pixels", lambda images: probabilities(network, fitted(images)), [any_size])
     archive.add_endpoint("files", serve_files, [tf.TensorSpec((None,), tf.string, name="files")])
     return archive
 

@@ -3,7 +3,9 @@
 import keras
 import tensorflow as tf
 
+from keras_mt.experiments.datasets.decoding import decoded
 from keras_mt.experiments.datasets.image_views import plain_view
+from keras_mt.experiments.exporting.resizing import FittedPixels, gray
 
 
 def probabilities(network: keras.Model, images) -> dict:
@@ -18,13 +20,13 @@ def labels_text(class_names: tuple[str, ...]) -> str:
 
 
 def served_model(network: keras.Model) -> keras.Model:
-    """Returns a Keras model from uint8 `images` to `probabilities`, for Keras' own exports.
+    """Returns a Keras model from uint8 `images` of any size to `probabilities`, for Keras' own exports.
 
     Args:
         network: A functional network from images to logits `[batch, classes]`.
     """
-    images = keras.Input(network.inputs[0].shape[1:], dtype="uint8", name="images")
-    return keras.Model(images, probabilities(network, images))
+    images = keras.Input((None, None, None), dtype="uint8", name="images")
+    return keras.Model(images, probabilities(network, FittedPixels(network.inputs[0].shape[1:])(images)))
 
 
 def fitted_image(content: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
@@ -41,10 +43,9 @@ def fitted_image(content: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Te
         Float32 `image_shape`, 0 to 255.
     """
     height, width, channels = image_shape
-    image = tf.io.decode_image(content, channels=3, expand_animations=False)
-    image = tf.ensure_shape(image, [None, None, 3])
+    image = decoded(content)
     fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], [height, width]))
     image = tf.cond(fits, lambda: tf.cast(image, tf.float32), lambda: plain_view(image, height))
     # Not in the branch: in an exported graph it was checked although the other branch was taken.
     image = tf.ensure_shape(image, [height, width, 3])
-    return image if channels == 3 else tf.image.rgb_to_grayscale(image)
+    return image if channels == 3 else gray(image)

@@ -41,14 +41,15 @@ def draw_contact_sheet(
     import tensorflow as tf
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    from keras_mt.experiments.datasets.decoding import decoded
+
     chosen = most_uncertain(probabilities, count)
     rows = -(-len(chosen) // _COLUMNS)
     figure = new_figure(figsize=(1.6 * _COLUMNS, 2.0 * rows), dpi=100)
     FigureCanvasAgg(figure)
     for place, index in enumerate(chosen):
         axes = figure.add_subplot(rows, _COLUMNS, place + 1)
-        image = tf.io.decode_image(pictures[index].read_bytes(), channels=3, expand_animations=False).numpy()
-        axes.imshow(image)
+        axes.imshow(decoded(tf.constant(pictures[index].read_bytes())).numpy())
         axes.set_axis_off()
         best = np.argsort(-probabilities[index])[:2]
         guess = "\n".join(f"{class_names[c]} {100 * probabilities[index][c]:.0f} %" for c in best)
