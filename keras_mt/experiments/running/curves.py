@@ -1,6 +1,9 @@
 """Draws the training curves: classification cost and error of student and teacher over the steps."""
 
+import io
 from pathlib import Path
+
+from keras_mt.experiments.running.run_directory import write_atomically
 
 # Color-blind safe (Okabe & Ito).
 COLORS = {"student": "#E69F00", "teacher": "#0072B2"}
@@ -32,8 +35,11 @@ def draw_curves(rows: list[dict], path: Path, title: str) -> None:
 
     Args:
         rows: Rows of the evaluations CSV.
-        path: The PNG file to write.
+        path: The PNG file to write, atomically.
         title: Title of the figure.
+
+    Raises:
+        RunError: If it can't be written; what was there is kept.
     """
     figure = new_figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
@@ -47,4 +53,6 @@ def draw_curves(rows: list[dict], path: Path, title: str) -> None:
         label_axes(axis, label)
         axis.legend()
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_atomically(path, picture.getvalue())

@@ -168,16 +168,16 @@ def reason_of(error: Exception) -> str:
     return " ".join(str(error).split()).split(" [Op:")[0].rsplit("; ", 1)[-1]
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file atomically.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file atomically, text in UTF-8.
 
     Raises:
         RunError: If it can't be written; what was there is kept.
     """
     unfinished = path.with_name(path.name + ".unfinished")
     try:
-        with open(unfinished, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
+        with open(unfinished, "wb") as file:
+            file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)

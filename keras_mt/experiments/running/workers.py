@@ -26,6 +26,21 @@ _GONE = (
 _AGAIN = "the same command on all workers continues from the last checkpoint"
 
 
+# Here and not where they are called, which is once a step: each new function would be traced, and a run's memory grow.
+
+
+@tf.function
+def _gathered(row):
+    return tf.distribute.get_replica_context().all_gather(tf.identity(row), axis=0)
+
+
+@tf.function
+def _of_first_replica(value):
+    replica = tf.distribute.get_replica_context()
+    kept = value if replica.replica_id_in_sync_group == 0 else tf.zeros_like(value)
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(kept))
+
+
 class Workers(keras.callbacks.Callback):
     """This worker among the others; of one worker, nothing that it does has an effect.
 
@@ -57,13 +72,8 @@ class Workers(keras.callbacks.Callback):
         """Returns the numbers of each worker: a list of rows."""
         if not self.several:
             return [list(numbers)]
-
-        @tf.function
-        def gathered(row):
-            return tf.distribute.get_replica_context().all_gather(tf.identity(row), axis=0)
-
         strategy = tf.distribute.get_strategy()
-        rows = strategy.run(gathered, args=(tf.constant([numbers], "int64"),))
+        rows = strategy.run(_gathered, args=(tf.constant([numbers], "int64"),))
         return strategy.experimental_local_results(rows)[0].numpy().tolist()
 
     def check_same(self, values: dict) -> None:
@@ -87,19 +97,12 @@ class Workers(keras.callbacks.Callback):
         """Gives variables the values that they have on the chief, bit for bit."""
         if not self.several:
             return
-
-        @tf.function
-        def shared(values):
-            replica = tf.distribute.get_replica_context()
-            kept = [v if replica.replica_id_in_sync_group == 0 else tf.zeros_like(v) for v in values]
-            return [replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(v)) for v in kept]
-
         strategy = tf.distribute.get_strategy()
         for variable in variables:  # One by one: all of them at once would need their memory once more.
             value = tf.convert_to_tensor(variable)
             # Sums of whole numbers are exact; -0.0 + 0.0 would lose its sign.
             bits = tf.bitcast(value, "int32") if value.dtype == tf.float32 else value
-            (result,) = strategy.run(shared, args=([bits],))
+            result = strategy.run(_of_first_replica, args=(bits,))
             result = strategy.experimental_local_results(result)[0]
             variable.assign(tf.bitcast(result, "float32") if value.dtype == tf.float32 else result)
 

@@ -7,6 +7,7 @@ import socket
 import time
 
 import pytest
+import tensorflow as tf
 from support.programs import (
     TINY,
     final_weights,
@@ -20,7 +21,7 @@ from support.programs import (
 )
 
 from keras_mt.experiments.errors import RunError, UsageError
-from keras_mt.experiments.running import cluster
+from keras_mt.experiments.running import cluster, workers
 
 LONG = (*TINY, "--training_steps=120", "--evaluation_steps=40", "--checkpoint_steps=10", "--worker_timeout=60")
 
@@ -126,6 +127,20 @@ def test_the_chief_comes_first(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     assert cluster.read() == cluster.Cluster(("c:1", "a:1", "b:1"), 2)
     assert not cluster.read().is_chief
+
+
+def test_what_workers_ask_of_each_other_in_each_step_is_traced_once():
+    asked = workers.Workers(cluster.Cluster(("a:1", "b:1"), 0), timeout=10.0)  # Without a strategy each is alone.
+    before = workers._gathered.experimental_get_tracing_count()
+    assert [asked.all_gather([step]) for step in range(3)] == [[[0]], [[1]], [[2]]]
+    assert workers._gathered.experimental_get_tracing_count() <= before + 1
+
+
+def test_what_is_broadcast_keeps_its_bits():
+    variables = [tf.Variable([-0.0, 1e-40, float("nan")]), tf.Variable([7], dtype="int64")]
+    bits = [variable.numpy().tobytes() for variable in variables]
+    workers.Workers(cluster.Cluster(("a:1", "b:1"), 0), timeout=10.0).broadcast(variables)
+    assert [variable.numpy().tobytes() for variable in variables] == bits
 
 
 def test_a_port_that_is_taken_is_named():
