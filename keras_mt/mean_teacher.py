@@ -822,8 +822,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                     self.check_shares(
                         teachers.layers_of(self.student), int(examples * (1 - validation_split)), batch_size or 32
                     )
-            elif self._fitted and self._fitted[0][1] is None:
-                self._flat_labels(None)
+            elif self._fitted:
+                self._check_first_labels(self._fitted[0][1])
             if self._is_first_step() and self._fitted and not self._under_strategy:
                 self._before_first_step(self._fitted[0][0], say=verbose != 0)
             with self._sentences():
@@ -1014,12 +1014,26 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         for output in self.outputs_of_student:
             labels = y[output.place]
             if isinstance(labels, np.ndarray):
-                tasks.check_arrays(output.task_name, labels, output.shape, output.labels_name)
+                tasks.check_arrays(output.task_name, labels, self._given_shape(output), output.labels_name)
         if self.prediction_ensembles and isinstance(x, (tuple, list)) and len(x) > 1:
             example = x[1]
             if isinstance(example, np.ndarray) and (example.min() < 0 or example.max() >= self.num_examples):
                 wrong = example[(example < 0) | (example >= self.num_examples)][0]
                 raise ValueError(f"Indices of examples must be from 0 to {self.num_examples - 1}. Received: {wrong}")
+
+    def _check_first_labels(self, y):
+        """Checks what Keras would say otherwise of labels that come in batches: that there are any, and numbers."""
+        y = self._flat_labels(y)
+        for output in self.outputs_of_student:
+            labels = y[output.place]
+            if hasattr(labels, "shape") and hasattr(labels, "dtype"):
+                tasks.check_shape(output.task_name, labels, self._given_shape(output), output.labels_name)
+
+    def _given_shape(self, output):
+        """The shape of an output as labels must have it, of which a shared augmentation may change the sizes."""
+        if self.shared_augmentation is None:
+            return output.shape
+        return (output.shape[0], *(None for _ in output.shape[1:-1]), output.shape[-1])
 
     def _set_class_weight(self, class_weight):
         """Keras' own looks up the weight of class -1, and weighs examples, not pixels."""

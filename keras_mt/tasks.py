@@ -142,6 +142,12 @@ def check_shape(task: str, labels, shape: tuple, name: str) -> None:
         )
     if labels.shape.rank is None if isinstance(labels.shape, tf.TensorShape) else False:
         return
+    if not _are_numbers(labels):
+        raise ValueError(
+            f"{name} must hold numbers: integers for classes, {'NaN' if task == 'regression' else UNLABELED} for "
+            "unlabeled examples. `keras.layers.StringLookup` or the codes of a pandas categorical make integers of "
+            f"names. Received: labels of dtype {getattr(labels.dtype, 'name', labels.dtype)}"
+        )
     rank, last = len(labels.shape), labels.shape[-1] if len(labels.shape) else None
     columns = shape[-1]
     places = ", ".join(["batch", *("..." for _ in shape[1:-1])])
@@ -153,10 +159,19 @@ def check_shape(task: str, labels, shape: tuple, name: str) -> None:
             rank == len(shape) - 1 and columns == 1
         )
         allowed = f"labels [{places}, {columns}]" + (f" or [{places}]" if columns == 1 else "")
-    if not fits:
+    sizes = zip(shape[1:-1], labels.shape[1:], strict=False)
+    if not fits or any(None not in pair and pair[0] != pair[1] for pair in sizes):
         raise ValueError(
             f"{name} must be {allowed} for outputs of shape {shape}. Received: shape {tuple(labels.shape)}"
         )
+
+
+def _are_numbers(labels):
+    try:
+        dtype = tf.as_dtype(labels.dtype)
+    except TypeError:  # Dates, for example.
+        return False
+    return dtype.is_floating or dtype.is_integer or dtype.is_bool
 
 
 def sentences(task: str, columns: int | None, name: str) -> dict[str, str]:

@@ -154,6 +154,50 @@ def test_wrong_labels_get_the_same_sentence_whatever_holds_them(wrong, holder):
         np.testing.assert_array_equal(model.student.get_weights()[0], before[0])
 
 
+NAMES = np.array(["cat", "dog", ""] * 4)
+
+
+@pytest.mark.parametrize("holder", ["array", "tensor", "dataset", "PyDataset", "generator"])
+def test_names_are_no_labels_whatever_holds_them(holder):
+    x, y = HOLDERS[holder](NAMES)
+    with pytest.raises(ValueError, match="Argument `y` must hold numbers.*-1 for unlabeled.*StringLookup.*Received"):
+        fitted(x, y, **({} if holder != "generator" else {"steps_per_epoch": 3}))
+
+
+@pytest.mark.parametrize("y", [CLASSES.astype(object), CLASSES.astype("datetime64[D]"), CLASSES.astype("complex64")],
+                         ids=["object", "dates", "complex"])  # fmt: skip
+def test_what_is_no_number_is_no_label(y):
+    with pytest.raises(ValueError, match=f"Argument `y` must hold numbers.*{y.dtype.name[:7]}"):
+        fitted(X, y)
+
+
+def test_a_shared_augmentation_may_cut_labels_to_the_sizes_of_the_outputs():
+    def cut(x, y):
+        return x[:, 1:5], y[:, 1:5]
+
+    student = keras.Sequential([keras.Input((4, 2)), keras.layers.Dense(3)])
+    model = keras_mt.MeanTeacher(student, shared_augmentation=cut)
+    model.compile(keras.optimizers.SGD(0.0))
+    x, y = np.ones((12, 6, 2), "float32"), np.arange(72).reshape(12, 6) % 3
+    costs = keras.losses.sparse_categorical_crossentropy(y[:, 1:5], student(x[:, 1:5]), from_logits=True)
+    got = model.train_on_batch(x, y, return_dict=True)["classification_cost"]
+    np.testing.assert_allclose(got, np.mean(costs), rtol=1e-5)
+
+
+@pytest.mark.parametrize("holder", ["array", "dataset", "PyDataset"])
+@pytest.mark.parametrize(
+    ("task", "shape"), [("multiclass", (12, 5)), ("multiclass", (12, 5, 3)), ("regression", (12, 5, 3))]
+)
+def test_labels_for_other_positions_than_those_of_the_outputs_are_refused(task, shape, holder):
+    x = np.ones((12, 4, 2), "float32")
+    y = np.zeros(shape, "int32") if task == "multiclass" and len(shape) == 2 else np.ones(shape, "float32") / shape[-1]
+    data = {"array": (x, y), "dataset": (dataset(x, y), None), "PyDataset": (Batches(x, y), None)}[holder]
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((4, 2)), keras.layers.Dense(3)]), task=task)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match=r"Argument `y` must be.*\(None, 4, 3\). Received: shape \(\w+, 5"):
+        model.fit(*data, callbacks=[keras_mt.MeanTeacherCallback(1.0, verbose=False)], verbose=0)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "sentence"),
     [
