@@ -10,18 +10,16 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_mt import first_batch, losses, schedules, serving, student_checks, tasks
+from keras_mt import first_batch, losses, option_checks, schedules, serving, student_checks, tasks
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
-from keras_mt.mixing import CutMix, Interpolation
 from keras_mt.outputs import Output, Sum, as_rank
 from keras_mt.passes import JointPasses, SeparatePasses
-from keras_mt.perturbation import DIVERGENCES, VirtualAdversarial
+from keras_mt.perturbation import DIVERGENCES
 from keras_mt.structures import names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
 from keras_mt.trackers import Average, Latest, Trackers, mean_or_nan
-from keras_mt.view_checks import mixes_examples, moves_pictures
 from keras_mt.views import (
     PERTURBATION,
     STRONG_STUDENT_VIEW,
@@ -31,7 +29,6 @@ from keras_mt.views import (
     UNCERTAINTY,
     Augmentation,
     SharedAugmentation,
-    noise_variables,
     seed_of_pass,
 )
 
@@ -235,7 +232,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 f"teacher={teacher}, method={method!r}"
             )
         self.outputs_of_student = self._make_outputs(student_checks.output_spec(student))
-        self._check_options()
+        option_checks.check_options(self)
         self.prediction_ensembles = self._make_ensembles()
         self._augment, self._augment_student, self._augment_teacher, self._augment_both = self._make_augmentations()
         self.batches_seen = self.add_weight(
@@ -1146,135 +1143,6 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             raise ValueError("Argument `task` must name a task for at least one output. Received: None for all")
         return outputs
 
-    def _check_options(self):
-        if self.separate_passes is not None and self.separate_passes < 1:
-            raise ValueError(
-                f"Argument `separate_passes` must be positive. Received: separate_passes={self.separate_passes}"
-            )
-        if self.logit_distance_weight < 0:
-            raise ValueError(
-                "Argument `logit_distance_weight` must not be negative. "
-                f"Received: logit_distance_weight={self.logit_distance_weight}"
-            )
-        augmentations = ("augmentation", "student_augmentation", "teacher_augmentation", "shared_augmentation")
-        given = [name for name in augmentations if getattr(self, name) is not None]
-        if self.two_views and given:
-            raise ValueError(f"Arguments `two_views` and `{given[0]}` exclude each other. Received: both")
-        if self.teacher_augmentation is not None and self.method in ("supervised", "temporal_ensembling"):
-            raise ValueError(
-                "Argument `teacher_augmentation` needs a method with a pass for the target. Received: "
-                f"method={self.method!r}"
-            )
-        self._check_targets()
-        if self.two_views and self.method == "temporal_ensembling":
-            raise ValueError(
-                "Temporal ensembling has no pass for a second view: its targets are past predictions. Received: "
-                'two_views=True with method="temporal_ensembling"'
-            )
-        if self.top5:
-            for output in self.outputs_of_student:
-                if output.task_name != "multiclass" or (output.shape[-1] or 6) < 6:
-                    raise ValueError(
-                        f"`top5` needs at least 6 classes. Received: {output} with task={output.task_name!r} and "
-                        f"{output.shape[-1]} columns"
-                    )
-        if (
-            self.method == "temporal_ensembling"
-            and self.shared_augmentation is not None
-            and any(o.rank > 2 for o in self.outputs_of_student)
-        ):
-            raise ValueError(
-                "Temporal ensembling remembers a prediction of each pixel where the pixel was, so it can't be used "
-                "with `shared_augmentation`. Received: both"
-            )
-
-    def _check_targets(self):
-        """Checks what changes targets, or the rows that have one."""
-        tasks_of = [output.task_name for output in self.outputs_of_student]
-        if self.mixing is not None:
-            if not isinstance(self.mixing, (Interpolation, CutMix)):
-                raise ValueError(
-                    "Argument `mixing` must be `keras_mt.mixing.Interpolation` or `keras_mt.mixing.CutMix`, which mix "
-                    f"the targets alike. Received: mixing={self.mixing}"
-                )
-            if self.method == "temporal_ensembling":
-                raise ValueError(
-                    "Temporal ensembling remembers predictions for examples as they are, so it can't be used with "
-                    "`mixing`. Received: both"
-                )
-            if self.method == "supervised" and not self.mixing.labels:
-                raise ValueError(
-                    'Argument `mixing` mixes nothing for method="supervised" unless labeled examples are mixed. '
-                    f"Received: mixing={self.mixing}"
-                )
-            self.mixing.check(self.outputs_of_student, *self._inputs_of_student("mixing"))
-        if self.method == "vat" and self.perturbation is None:
-            raise ValueError(
-                'The method "vat" needs the argument `perturbation`, such as `keras_mt.VirtualAdversarial(epsilon=1)`. '
-                "Received: perturbation=None"
-            )
-        if self.perturbation is not None:
-            if self.method not in ("mean_teacher", "vat"):
-                raise ValueError(
-                    'Argument `perturbation` needs the method "mean_teacher" or "vat", whose target does not depend on '
-                    f"the student's own pass. Received: method={self.method!r}"
-                )
-            if not isinstance(self.perturbation, VirtualAdversarial):
-                raise ValueError(
-                    "Argument `perturbation` must be a `keras_mt.VirtualAdversarial`. Received: "
-                    f"perturbation={self.perturbation}"
-                )
-            self.perturbation.check(*self._inputs_of_student("perturbation"))
-        if self.uncertainty is not None:
-            if self.method != "mean_teacher" or "regression" in tasks_of:
-                raise ValueError(
-                    'Argument `uncertainty` needs the method "mean_teacher" and outputs with probabilities. Received: '
-                    f"method={self.method!r} with tasks {tasks_of}"
-                )
-            if not noise_variables(self.teacher):
-                raise ValueError(
-                    "Argument `uncertainty` needs a teacher whose layers draw noise, such as dropout: else all of its "
-                    "passes are the same. Received: a network without such layers"
-                )
-        if not 0.0 <= self.class_balance < float("inf"):
-            raise ValueError(
-                f"Argument `class_balance` must not be negative. Received: class_balance={self.class_balance}"
-            )
-        if self.class_balance and (self.method == "supervised" or set(tasks_of) != {"multiclass"}):
-            raise ValueError(
-                "Argument `class_balance` needs a method with a consistency cost, and outputs of classes. Received: "
-                f"method={self.method!r} with tasks {tasks_of}"
-            )
-        if self.teacher_sees == "unlabeled" and (
-            self.consistency_on_labeled or self.separate_passes or self.method in ("supervised", "temporal_ensembling")
-        ):
-            raise ValueError(
-                'Argument `teacher_sees="unlabeled"` needs consistency_on_labeled=False, joint passes and a method '
-                f"with a pass for the target. Received: consistency_on_labeled={self.consistency_on_labeled}, "
-                f"separate_passes={self.separate_passes}, method={self.method!r}"
-            )
-        if self.statistics_of == "unlabeled" and not self.separate_passes:
-            raise ValueError(
-                'Argument `statistics_of="unlabeled"` needs `separate_passes`: in joint passes all rows share one '
-                "batch's statistics. Received: separate_passes=None"
-            )
-        if self.second_ema_decay is not None and not 0.0 <= self.second_ema_decay < 1.0:
-            raise ValueError(
-                f"Argument `second_ema_decay` must be in the range [0, 1). Received: {self.second_ema_decay}"
-            )
-
-    def _inputs_of_student(self, argument):
-        """Shapes and dtypes of the student's inputs."""
-        shapes = student_checks.input_shapes(self.student)
-        inputs = keras.tree.flatten(getattr(self.student, "inputs", None) or [])
-        dtypes = [keras.backend.standardize_dtype(part.dtype) for part in inputs] or ["float32"] * len(shapes)
-        if not shapes:
-            raise ValueError(
-                f"Argument `{argument}` needs a student whose inputs are known. Received: a subclassed one; wrap it "
-                "as a functional model: `keras.Model(inputs, network(inputs))`"
-            )
-        return shapes, dtypes
-
     def _make_ensembles(self):
         if self.method != "temporal_ensembling":
             return []
@@ -1295,67 +1163,17 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             given = getattr(self, argument)
             views.append(None if given is None else Augmentation(given, self.seed, inputs))
             if given is not None:
-                self._check_augmentation(argument, views[-1], inputs)
+                option_checks.check_augmentation(self, argument, views[-1], inputs)
         if self.shared_augmentation is not None:
             of_pixels = [o for o in self.outputs_of_student if o.rank > 2]
             if isinstance(self.shared_augmentation, keras.Layer):
-                self._check_shared_layer(of_pixels, inputs)
+                option_checks.check_shared_layer(self, of_pixels, inputs)
             mapped = {output.place for output in of_pixels}
             maps = [place in mapped for place in keras.tree.flatten(self._template)]
             both = SharedAugmentation(self.shared_augmentation, self.seed, maps)
             if isinstance(self.shared_augmentation, keras.Layer) and of_pixels:
                 both.check(tuple(size or 32 for size in inputs[0][1:]))
         return *views, both
-
-    def _check_shared_layer(self, of_pixels, inputs):
-        if of_pixels and (len(inputs) != 1 or len(inputs[0]) != 4):
-            raise ValueError(
-                "A layer as `shared_augmentation` moves one image `[batch, height, width, channels]`. Received: a "
-                f"student with inputs of shapes {inputs}; give a function of (x, y)"
-            )
-        for output in of_pixels:
-            sizes = [pair for pair in zip(output.shape[1:-1], inputs[0][1:-1], strict=False) if None not in pair]
-            if output.rank != 4 or output.task_name == "regression" or any(a != b for a, b in sizes):
-                raise ValueError(
-                    "A layer as `shared_augmentation` moves maps of classes of the image's size. Received: "
-                    f"{output} with task={output.task_name!r} and shape {output.shape}; give a function of (x, y)"
-                )
-        if len(of_pixels) < len(self.outputs_of_student) and len(inputs) == 1:
-            alone = Augmentation(self.shared_augmentation, self.seed, inputs)
-            self._check_mixes("shared_augmentation", alone, tuple(size or 8 for size in inputs[0][1:]))
-
-    def _check_augmentation(self, argument, augmentation, inputs):
-        if len(inputs) != 1:
-            return
-        shape = tuple(size or 8 for size in inputs[0][1:])
-        self._check_mixes(argument, augmentation, shape)
-        for output in self.outputs_of_student:
-            kept = output.rank - 2  # Axes of the input that the output has, too.
-            if kept < 1 or len(shape) <= kept:
-                continue
-            try:
-                moves = moves_pictures(augmentation, shape, kept)
-            except (ValueError, TypeError, tf.errors.OpError):
-                continue  # It needs other examples than random ones.
-            if moves:
-                raise ValueError(
-                    f"Argument `{argument}` must not move pictures where outputs are per pixel: the student's and the "
-                    "teacher's views, and the labels, would lie apart. Use `shared_augmentation` for what moves them "
-                    f"alike. Received: {argument}={getattr(self, argument)}"
-                )
-
-    def _check_mixes(self, argument, augmentation, shape):
-        if len(shape) != 3:  # Images alone are mixed by Keras' layers.
-            return
-        try:
-            mixes = mixes_examples(augmentation, shape)
-        except (ValueError, TypeError, NotImplementedError, tf.errors.OpError):
-            return
-        if mixes:
-            raise ValueError(
-                f"Argument `{argument}` must not mix examples: labels stay where they are; `mixing` mixes them and "
-                f"their targets alike. Received: {getattr(self, argument)}"
-            )
 
     # Saving ----------------------------------------------------------------------------------------------------------
 
