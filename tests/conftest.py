@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pytest
+from filelock import FileLock
 from support.programs import TINY, finished_run
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -37,9 +38,28 @@ def shared_tfds():
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory):
+def once(tmp_path_factory):
+    """Returns a folder that one of the processes of pytest-xdist has filled, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root = root / f"once-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    root.mkdir(exist_ok=True)
+
+    def made(name, fill):
+        folder = root / name
+        with FileLock(f"{folder}.lock"):
+            if not (done := root / f"{name}.done").exists():
+                fill(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_run(once):
     """The folder of a finished run of `programs.TINY`; tests that change it copy it first."""
-    return finished_run(tmp_path_factory.mktemp("runs") / "tiny", *TINY)
+    return once("tiny", lambda folder: finished_run(folder, *TINY))
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def largest(first, second, prefix):
 
 @pytest.mark.parametrize(
     ("network", "replicas"),
-    [("dense", 2), ("dense", 4), ("convnet", 2), pytest.param("convnet", 4, marks=pytest.mark.slow)],
+    [("dense", 2), ("dense", 4), *(pytest.param("convnet", n, marks=pytest.mark.slow) for n in (2, 4))],
 )
 def test_replicas_reproduce_the_weights_of_a_single_device(trained, network, replicas):
     one, several = trained(1, network), trained(replicas, network)
@@ -101,7 +101,7 @@ def test_statistics_are_equal_on_all_replicas_even_where_each_has_its_own_batch_
 @pytest.mark.parametrize(
     ("network", "settings"),
     [
-        ("convnet", {}),
+        pytest.param("convnet", {}, marks=pytest.mark.slow),
         ("dense", {"arrays": True}),  # Keras issue 20585, as its users meet it: `fit(x, y)`, `evaluate` and `predict`.
         pytest.param("plain", {"model": ENSEMBLING}, marks=pytest.mark.slow),
     ],
@@ -115,11 +115,22 @@ def test_workers_reproduce_the_weights_of_a_single_device_and_agree_bit_for_bit(
     assert all(first[name].tobytes() == second[name].tobytes() for name in first)
 
 
-def test_every_kind_of_student_and_loss_is_the_same_on_replicas_with_unequal_shares(tmp_path):
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["structured, by labeled", "loss by labeled", "statistics"],
+        pytest.param(None, marks=pytest.mark.slow),
+    ],
+    ids=["some", "all"],
+)
+def test_every_kind_of_student_and_loss_is_the_same_on_replicas_with_unequal_shares(tmp_path, kinds):
     """17 rows in batches of 8: of the last, one replica has the row and the other none."""
     environment, results = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}, []
     for replicas in (1, 2):
-        path, settings = tmp_path / f"{replicas}.npz", json.dumps({"replicas": replicas, "examples": 17})
+        path, settings = (
+            tmp_path / f"{replicas}.npz",
+            json.dumps({"replicas": replicas, "examples": 17, "kinds": kinds}),
+        )
         command = [sys.executable, str(ROOT / "tests" / "support" / "structured_replicas.py"), str(path), settings]
         process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
         assert process.returncode == 0, process.stderr[-3000:]
@@ -185,6 +196,7 @@ except ValueError as error:
     assert process.stdout.strip().endswith("Received: examples of a replica: 0"), process.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_replicas_draw_noise_of_their_own(trained):
     assert largest(trained(1, "convnet", noise=True), trained(2, "convnet", noise=True), "weight/") > 1e-3
 

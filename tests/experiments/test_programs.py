@@ -11,20 +11,12 @@ from support.programs import ROOT, TINY, run_program, same_weights, start_progra
 from support.svhn_files import prepare_tfds, write_mat_files
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    process = run_program("train", *TINY, f"--run_dir={run}")
-    assert process.returncode == 0, process.stderr
-    return run, process
-
-
-def test_a_run_leaves_flags_events_evaluations_curves_export_and_results(finished):
+def test_a_run_leaves_flags_events_evaluations_curves_export_and_results(tiny_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run, process = finished
-    assert "labeled per batch: 10 of 20" in process.stdout
-    assert "consistency weight 5, sigmoid ramp-up over 6 steps" in process.stdout
+    run, printed = tiny_run, tiny_run.with_name(f"{tiny_run.name}.out").read_text()
+    assert "labeled per batch: 10 of 20" in printed
+    assert "consistency weight 5, sigmoid ramp-up over 6 steps" in printed
     results = json.loads((run / "results.json").read_text())
     assert results["step"] == 12
     assert results["num_labels"] == 50
@@ -41,15 +33,15 @@ def test_a_run_leaves_flags_events_evaluations_curves_export_and_results(finishe
 
 
 @pytest.mark.slow
-def test_the_flagfile_of_a_run_reproduces_it(finished, tmp_path):
-    run, _ = finished
+def test_the_flagfile_of_a_run_reproduces_it(tiny_run, tmp_path):
+    run = tiny_run
     process = run_program("train", f"--flagfile={run / 'flags.cfg'}", f"--run_dir={tmp_path / 'again'}")
     assert process.returncode == 0, process.stderr
     assert (tmp_path / "again" / "evaluations.csv").read_text() == (run / "evaluations.csv").read_text()
 
 
-def test_the_exported_teacher_is_served_without_keras_mt(finished, tmp_path):
-    run, _ = finished
+def test_the_exported_teacher_is_served_without_keras_mt(tiny_run, tmp_path):
+    run = tiny_run
     images = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 1)).astype("uint8")
     np.save(tmp_path / "images.npy", images)
     script = """
@@ -68,8 +60,8 @@ assert answers[0].shape == (3, 10) and np.allclose(np.sum(answers[0], axis=1), 1
     assert process.returncode == 0, process.stderr
 
 
-def test_evaluate_measures_what_the_run_saved(finished):
-    run, _ = finished
+def test_evaluate_measures_what_the_run_saved(tiny_run):
+    run = tiny_run
     process = run_program("evaluate", f"--run_dir={run}")
     assert process.returncode == 0, process.stderr
     results = json.loads((run / "results.json").read_text())
@@ -79,8 +71,8 @@ def test_evaluate_measures_what_the_run_saved(finished):
 
 # Within an epoch (evaluations at 5 and 10), and where checkpoint and evaluation fall together.
 @pytest.mark.parametrize(("checkpoint_steps", "kill_at"), [(4, 8), pytest.param(5, 10, marks=pytest.mark.slow)])
-def test_a_killed_run_continues_to_the_same_weights_and_evaluations(finished, tmp_path, checkpoint_steps, kill_at):
-    run, _ = finished
+def test_a_killed_run_continues_to_the_same_weights_and_evaluations(tiny_run, tmp_path, checkpoint_steps, kill_at):
+    run = tiny_run
     cut = tmp_path / "cut"
     flags = [*TINY, f"--checkpoint_steps={checkpoint_steps}", f"--run_dir={cut}"]
     process = start_program("train", *flags)

@@ -82,12 +82,14 @@ def cases(n):
     }  # fmt: skip
 
 
-def train(replicas, examples):
+def train(replicas, examples, kinds=None):
     strategy = tf.distribute.get_strategy()
     if replicas > 1:
         strategy = tf.distribute.MirroredStrategy(tf.config.list_logical_devices("CPU")[:replicas])
     results = {}
     for name, (make, arguments, compiled, fitted, x, y) in cases(examples).items():
+        if kinds is not None and name not in kinds:
+            continue
         keras.utils.set_random_seed(1)
         with strategy.scope():
             student = make()

@@ -22,15 +22,18 @@ def expected(tiny_run, images):
 
 
 @pytest.fixture(scope="session")
-def exported(tiny_run, tmp_path_factory):
+def exported(tiny_run, once):
     """Exports once in each format and returns the folder."""
-    folder = tmp_path_factory.mktemp("exports")
-    for name in ("saved_model", "onnx", "litert"):
-        status, _, stderr = in_process(
-            "export", f"--run_dir={tiny_run}", f"--format={name}", f"--output={folder / name}"
-        )
-        assert status == 0, stderr
-    return folder
+
+    def export(folder):
+        folder.mkdir()
+        for name in ("saved_model", "onnx", "litert"):
+            status, _, stderr = in_process(
+                "export", f"--run_dir={tiny_run}", f"--format={name}", f"--output={folder / name}"
+            )
+            assert status == 0, stderr
+
+    return once("exports", export)
 
 
 @pytest.fixture(scope="session")

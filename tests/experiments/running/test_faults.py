@@ -182,8 +182,8 @@ LONG = (*TINY, "--training_steps=300", "--evaluation_steps=100", "--checkpoint_s
 
 
 @pytest.fixture(scope="module")
-def undisturbed_long(tmp_path_factory):
-    return finished_run(tmp_path_factory.mktemp("runs") / "long", *LONG)
+def undisturbed_long(once):
+    return once("long", lambda folder: finished_run(folder, *LONG))
 
 
 @pytest.mark.parametrize(
