@@ -17,7 +17,8 @@ from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.sweeps import PlannedRun, read_sweep
 
 SHEET = "keras_mt contact sheet"  # What tells one from other PNG files.
-NETWORKS = ("teacher", "student")
+NETWORKS = ("teacher", "student", "average")
+_WHICH = "The network; default: the second average if the run has one, else the teacher."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class PredictOptions(Options):
     """Flags of `predict`."""
 
     run_dir: str | None = option("predict", None, "Folder of the run.")
-    which: str = option("predict", "teacher", "The network.", choices=NETWORKS)
+    which: str | None = option("predict", None, _WHICH, choices=NETWORKS)
     all_probabilities: bool = option("predict", False, "A column for each class.")
     contact_sheet: str | None = option("predict", None, "A PNG file to draw the most uncertain pictures in.")
     pictures: int = option("predict", 48, "Pictures on the contact sheet.", 1, 400)
@@ -47,7 +48,7 @@ class ExportOptions(Options):
 
     run_dir: str | None = option("export", None, "Folder of the run.")
     format: str = option("export", "saved_model", "What is written.", choices=("saved_model", "onnx", "litert"))
-    which: str = option("export", "teacher", "The network.", choices=NETWORKS)
+    which: str | None = option("export", None, _WHICH, choices=NETWORKS)
     output: str | None = option("export", None, "Folder to write to; default: RUN_DIR/export/FORMAT.")
     model_version: int = option("export", 1, "saved_model: name of the folder that a server counts up.", 1, 2**63 - 1)
 

@@ -113,6 +113,13 @@ class Config(Options):
     )
     translate: int = _network(2, "Largest random translation per axis, in pixels.", 0, 64)
     flip: bool = _network(False, "Whether images are flipped horizontally at random.")
+    strong_augmentation: str = _network(
+        "none",
+        "The student's view alone, before all else: erasing: a gray rectangle; randaugment: two operations drawn for "
+        "each image, then a gray rectangle.",
+        choices=("none", "erasing", "randaugment"),
+    )
+    strong_on_labeled: bool = _network(True, "Whether the student's labeled examples are augmented so, too.")
     input_noise: float = _network(0.15, "Standard deviation of the Gaussian input noise.", 0.0, 100.0)
     student_dropout: float = _network(0.5, "Dropout rate of the student.", 0.0, 0.99)
     teacher_dropout: float = _network(0.5, "Dropout rate of the teacher.", 0.0, 0.99)
@@ -124,8 +131,8 @@ class Config(Options):
 
     method: str = _method(
         "mean_teacher",
-        "What the consistency target is.",
-        choices=("mean_teacher", "pi", "temporal_ensembling", "supervised"),
+        "What the consistency target is; vat: the student itself, at the example without --perturbation_epsilon.",
+        choices=("mean_teacher", "pi", "temporal_ensembling", "vat", "supervised"),
     )
     max_consistency_weight: float = _method(
         0.0, "Consistency weight after the ramp-up; MSE is averaged over classes.", 0.0, 1e9
@@ -141,6 +148,44 @@ class Config(Options):
     separate_passes: bool = _method(
         False, "Whether labeled and unlabeled examples are forwarded separately, each with its statistics."
     )
+    statistics_of: str = _method(
+        "labeled",
+        "Of separate passes, whose move running statistics.",
+        choices=("labeled", "unlabeled"),
+    )
+    teacher_sees: str = _method(
+        "all", "Rows of a batch that the teacher is given; unlabeled is cheaper.", choices=("all", "unlabeled")
+    )
+    mixing: str = _method(
+        "none",
+        "How the student's unlabeled examples are mixed, and their targets alike: interpolation of whole images, or "
+        "cutmix: a box from another one.",
+        choices=("none", "interpolation", "cutmix"),
+    )
+    mixing_alpha: float = _method(1.0, "α of the Beta distribution of shares.", 0.001, 1e6)
+    mixing_share: float | None = _method(None, "A fixed share of what is kept, instead of a draw.", 0.0, 1.0)
+    mix_labels: bool = _method(False, "Whether labeled examples and their labels are mixed, too.")
+    confidence_threshold: float = _method(
+        0.0, "Smallest probability of the target's largest class at which an example has the cost.", 0.0, 1.0
+    )
+    sharpening_temperature: float = _method(1.0, "T of sharpened targets p^(1/T) / Σ p^(1/T).", 0.01, 100.0)
+    hard_targets: bool = _method(False, "Whether targets are the most likely class alone.")
+    perturbation_epsilon: float = _method(
+        0.0,
+        "Length of the virtual adversarial perturbation of an image, in pixel values from 0 to 255; 0: none.",
+        0.0,
+        1e6,
+    )
+    perturbation_xi: float = _method(1.0, "Length of the step at which its gradient is taken.", 0.001, 1e6)
+    uncertainty_passes: int = _method(
+        0,
+        "Noisy passes of the teacher that say where it is certain; the threshold grows over the whole run; 0: none.",
+        0,
+        100,
+    )
+    class_balance: float = _method(
+        0.0, "Weight, under the consistency weight, of pulling the mean prediction to all classes alike.", 0.0, 1e6
+    )
     logit_distance_weight: float = _method(0.0, "Weight of the squared distance between two heads.", 0.0, 1e9)
     logit_distance_over: str = _method("sum", "Over classes.", choices=("sum", "mean"))
     ensembling_momentum: float = _method(
@@ -151,10 +196,21 @@ class Config(Options):
     )
     ema_decay_after_rampup: float = _method(0.999, "Decay after it.", 0.0, _BELOW_ONE)
     ema_warmup: bool = _method(False, "Whether the decay is at most 1 - 1/(t+1) at step t.")
+    ema_warmup_power: float | None = _method(
+        None, "Power p, where the decay is at most 1 - (1+t)^-p at step t.", 0.01, 1.0
+    )
+    ema_every: int = _method(1, "Optimizer steps between updates of the teacher's average.", 1, _MOST_STEPS)
+    second_ema_decay: float | None = _method(
+        None,
+        "Decay of a second, longer average beside the teacher, which is evaluated, predicts and is exported.",
+        0.0,
+        _BELOW_ONE,
+    )
     teacher_statistics: str = _method(
-        "own",
-        "The teacher's running statistics: own passes, or the student's, averaged (ema) or copied.",
-        choices=("own", "ema", "copy"),
+        "auto",
+        "The teacher's running statistics: own passes, or the student's, averaged (ema) or copied; auto: own, or "
+        "copied where no pass of the teacher moves them.",
+        choices=("auto", "own", "ema", "copy"),
     )
 
     training_steps: int | None = _schedule(
@@ -178,6 +234,12 @@ class Config(Options):
     )
     consistency_rampup: str = _schedule(
         "sigmoid", "Shape of the consistency weight's ramp-up.", choices=("sigmoid", "linear", "none")
+    )
+    consistency_start_step: int = _schedule(
+        0, "Step at which the consistency cost and its ramp-up begin.", 0, _MOST_STEPS
+    )
+    ema_start_step: int = _schedule(
+        0, "Step until which the teacher is a copy of the student, and at which averaging begins.", 0, _MOST_STEPS
     )
     learning_rate_schedule: str = _schedule(
         "sigmoid",

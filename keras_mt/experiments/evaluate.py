@@ -6,6 +6,7 @@ from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.running import experiment
 from keras_mt.experiments.running.cluster import Cluster
+from keras_mt.experiments.running.evaluation_log import errors_in_words
 from keras_mt.experiments.running.lengths import lengths_of
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.workers import Workers
@@ -27,7 +28,5 @@ def main(config: Config, run: RunDirectory) -> None:
         raise RunError(f"--run_dir={run.path} holds no checkpoint yet")
     with experiment.broken_images_named(config, data, lambda: step):
         results = model.evaluate(data.evaluation_batches(), verbose=0, return_dict=True)
-    print(
-        f"step {step}, {len(data.evaluation_labels)} images ({config.phase} phase): student "
-        f"{100 * results['student_error']:.2f} %, teacher {100 * results['teacher_error']:.2f} % error"
-    )
+    errors = errors_in_words({name: 100 * value for name, value in results.items()})
+    print(f"step {step}, {len(data.evaluation_labels)} images ({config.phase} phase): {errors} error")

@@ -32,7 +32,7 @@ def main(options: ExportOptions, run: RunDirectory) -> None:
         options: What is asked for.
         run: The folder of the run.
     """
-    suffix = "" if options.which == "teacher" else f"-{options.which}"
+    suffix = "" if options.which in (None, "teacher") else f"-{options.which}"
     folder = Path(options.output) if options.output else run.path / "export" / f"{options.format}{suffix}"
     name = _FILES[options.format] or str(options.model_version)
     path = folder / name

@@ -17,9 +17,10 @@ from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.exporting.saved_model import export_saved_model
 from keras_mt.experiments.running import chance, curves, experiment, saved_networks, strategy
 from keras_mt.experiments.running.cluster import Cluster
-from keras_mt.experiments.running.evaluation_log import EvaluationLog
+from keras_mt.experiments.running.evaluation_log import NETWORKS, EvaluationLog, errors_in_words
 from keras_mt.experiments.running.lengths import lengths_of
 from keras_mt.experiments.running.progress import ProgressBar
+from keras_mt.experiments.running.results import published_network
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.safeguards import Interruption, LossWatch
 from keras_mt.experiments.running.workers import Workers
@@ -48,6 +49,7 @@ def _train(config, typed, run, devices, workers):
     ramp = "rampup_steps" if config.rampup_epochs is None else "rampup_epochs"
     checks.check_ramp(config, ramp, lengths.rampup, lengths.training, typed)
     checks.check_ramp(config, "rampdown_steps", lengths.rampdown, lengths.training, typed)
+    checks.check_starts(config, lengths.rampup, lengths.training, typed)
     with devices.scope():
         workers.check_same({**config.identity(), "training data": data.fingerprint(), **versions()})
         model = experiment.build_model(config, data, lengths)
@@ -106,15 +108,14 @@ def _epochs(step, interval, last):
 def _conclude(config, run, data, model, log, last_step, replicas):
     if not log.rows or log.rows[-1]["step"] != last_step:
         raise RunError(f"{run.evaluations} lacks the evaluation of step {last_step}; keras_mt.evaluate repeats it")
-    export_saved_model(model.teacher, run.exported_teacher, data.class_names)
+    export_saved_model(model.predictor, run.exported_teacher, data.class_names)
     title = f"{config.dataset}, {len(data.labeled)} labels, {config.method}"
     curves.draw_curves(log.rows, run.curves, title)
     last = log.rows[-1]
     run.write_results(
         {
             "step": last_step,
-            "student": _errors(last, "student"),
-            "teacher": _errors(last, "teacher"),
+            **{network: _errors(last, network) for network in NETWORKS if f"{network}_error" in last},
             "lowest_teacher_error": _lowest(log.rows),
             "num_labels": len(data.labeled),
             "method": config.method,
@@ -126,11 +127,8 @@ def _conclude(config, run, data, model, log, last_step, replicas):
             "versions": versions(),
         }
     )
-    print(
-        f"{title}: student {last['student_error']:.2f} %, teacher {last['teacher_error']:.2f} % error after "
-        f"{last_step} steps; results in {run.path}"
-    )
-    error = last["teacher_error" if config.method == "mean_teacher" else "student_error"]
+    print(f"{title}: {errors_in_words(last)} error after {last_step} steps; results in {run.path}")
+    error = last[f"{published_network(config.method, 'average_error' in last)}_error"]
     if chance.no_better(error, chance.chance_of(data.evaluation_labels)):
         print(f"note: {chance.sentence(error, chance.chance_of(data.evaluation_labels))}")
 

@@ -34,7 +34,9 @@ def test_the_choices_are_the_librarys():
     from keras_mt.data.sampling import UNLABELED_STREAMS
     from keras_mt.experiments.datasets.streamed import AUGMENTATIONS
     from keras_mt.experiments.running.experiment import DTYPES, JIT_COMPILE, REDUCTIONS
-    from keras_mt.mean_teacher import METHODS
+    from keras_mt.experiments.running.method_parts import MIXINGS
+    from keras_mt.experiments.running.strong_views import STRONG_AUGMENTATIONS
+    from keras_mt.mean_teacher import METHODS, STATISTICS_OF, TEACHER_SEES
     from keras_mt.optimizers.nesterov_sgd import DECAYED
     from keras_mt.teacher import TEACHER_STATISTICS
 
@@ -42,6 +44,8 @@ def test_the_choices_are_the_librarys():
         "architecture": ARCHITECTURES, "consistency_rampup": RAMPUPS, "unlabeled_stream": UNLABELED_STREAMS,
         "augmentation": AUGMENTATIONS, "precision": DTYPES, "jit_compile": JIT_COMPILE, "averaged_over": REDUCTIONS,
         "method": METHODS, "weight_decay_on": DECAYED, "teacher_statistics": TEACHER_STATISTICS,
+        "mixing": MIXINGS, "strong_augmentation": STRONG_AUGMENTATIONS, "statistics_of": STATISTICS_OF,
+        "teacher_sees": TEACHER_SEES,
     }.items():  # fmt: skip
         assert FIELDS[name].metadata["choices"] == tuple(values), name
 

@@ -27,7 +27,7 @@ COMMON = {
     "method": "mean_teacher", "architecture": "convnet13", "width": 1.0, "batch_size": 100, "max_learning_rate": 0.003,
     "num_heads": 1, "consistency_trust": 0.0, "student_dropout": 0.5, "teacher_dropout": 0.5, "input_noise": 0.15,
     "translate": 2, "ema_decay_after_rampup": 0.999, "adam_beta_2_after_rampup": 0.999, "mean_momentum": 0.999,
-    "precision": "float32", "phase": "test", "teacher_statistics": "own", "ema_warmup": False, "optimizer": "adam",
+    "precision": "float32", "phase": "test", "teacher_statistics": "auto", "ema_warmup": False, "optimizer": "adam",
     "learning_rate_schedule": "sigmoid", "consistency_rampup": "sigmoid", "averaged_over": "batch",
     "separate_passes": False, "unlabeled_stream": "all", "consistency": "trust", "training_epochs": None,
 }  # fmt: skip
@@ -42,7 +42,7 @@ RESIDUAL = {
     "learning_rate_schedule": "cosine", "weight_decay_on": "all", "logit_distance_weight": 0.01, "rampup_epochs": 5.0,
     "logit_distance_over": "mean", "ema_warmup": True, "consistency_rampup": "sigmoid", "unlabeled_stream": "unlabeled",
     "input_noise": 0.0, "averaged_over": "batch", "separate_passes": False, "synchronized_statistics": False,
-    "precision": "float32", "phase": "test", "teacher_statistics": "own", "training_steps": None,
+    "precision": "float32", "phase": "test", "teacher_statistics": "auto", "training_steps": None,
 }  # fmt: skip
 # Of the paper's four devices together.
 CIFAR10_RESNET = {

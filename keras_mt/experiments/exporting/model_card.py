@@ -39,6 +39,8 @@ def model_card(run: RunDirectory, saved: SavedNetwork, file_name: str) -> str:
             f"| teacher (the average of the student's weights) | {last['teacher_error']:.2f} % |\n"
             f"| student | {last['student_error']:.2f} % |"
         )
+        if "average_error" in last:
+            errors += f"\n| average (the second, longer one) | {last['average_error']:.2f} % |"
         if "error of chance" in data:
             chance = {"error": data["error of chance"], "images": data["evaluated on"]}
             error = last[f"{saved.which}_error"]

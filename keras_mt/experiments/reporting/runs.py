@@ -5,8 +5,8 @@ from pathlib import Path
 
 from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reading import DamagedFileError
-from keras_mt.experiments.running.evaluation_log import read_rows
-from keras_mt.experiments.running.results import read_results
+from keras_mt.experiments.running.evaluation_log import NETWORKS, read_rows
+from keras_mt.experiments.running.results import published_network, read_results
 
 SEEDS = ("seed", "data_seed")
 
@@ -20,6 +20,7 @@ class Run:
         flags: Names and values of the flags of the experiment.
         student: Errors of the last evaluation by their names, in percent: `error`, and `top5_error` if it was measured.
         teacher: Likewise, of the averaged weights.
+        average: Likewise, of the second average; empty if there was none.
         step: Its last step.
         data: Where its images came from.
         rows: Its evaluations.
@@ -34,10 +35,12 @@ class Run:
     data: str
     rows: tuple[dict, ...]
     chance: dict | None = None
+    average: dict = dataclasses.field(default_factory=dict)
 
     def error(self, name: str = "error") -> float | None:
-        """Returns the error that is published: the teacher's for Mean Teacher, the student's for other methods."""
-        return (self.teacher if self.flags["method"] == "mean_teacher" else self.student).get(name)
+        """Returns the error that is published: the teacher's for Mean Teacher, the student's for other methods, and
+        that of a second average where there is one."""
+        return getattr(self, published_network(self.flags["method"], bool(self.average))).get(name)
 
     def setting(self) -> tuple:
         """Returns what runs have in common that differ in their seeds only."""
@@ -84,6 +87,9 @@ def _read(path):
         results = read_results(path / "results.json")
     except DamagedFileError as error:
         raise RunError(f"{error}; the training command writes it anew") from error
-    errors = ({name: float(error) for name, error in results[network].items()} for network in ("student", "teacher"))
+    student, teacher, average = (
+        {name: float(error) for name, error in results.get(network, {}).items()} for network in NETWORKS
+    )
     rows = tuple(read_rows(path / "evaluations.csv"))
-    return Run(path, results["flags"], *errors, results["step"], results.get("data", ""), rows, results.get("chance"))
+    more = results["step"], results.get("data", ""), rows, results.get("chance")
+    return Run(path, results["flags"], student, teacher, *more, average)

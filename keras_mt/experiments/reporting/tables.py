@@ -165,12 +165,15 @@ def all_settings(runs: list[Run]) -> tuple[pd.DataFrame, list[str]]:
                 "flagfile of the first": str(group[0].path / "flags.cfg"),
             }
         )
+        averages = [run.average["error"] for run in group if run.average]
+        if averages:
+            rows[-1]["second average's error, %"] = mean_and_deviation(averages)
     sentences = [
         f"{dataset}, {labels} labels, {METHODS[method]}, {phase}: where nothing else is said, {_listed(values)}."
         for (dataset, labels, method, phase), values in usual.items()
         if values
     ]
-    return pd.DataFrame(rows), sentences
+    return pd.DataFrame(rows).fillna(""), sentences
 
 
 def ablation_table(ablations: list[Ablation]) -> pd.DataFrame:

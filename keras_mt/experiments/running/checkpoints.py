@@ -21,7 +21,7 @@ _KEPT = 3
 class Checkpoints(StepCallback):
     """Saves a `MeanTeacher` every few steps as a `tf.train.Checkpoint` in a folder of its own.
 
-    Held are the weights and statistics of both networks, the optimizer's state, the number of batches seen (of which
+    Held are the weights and statistics of all networks, the optimizer's state, the number of batches seen (of which
     all noise is a function), temporal ensembling's average of predictions, and the metrics of the epoch that is under
     way. The folder is written under another name and then renamed: a crash, a full disk or a kill leaves the last good
     one.
@@ -65,6 +65,8 @@ class Checkpoints(StepCallback):
             "optimizer": model.optimizer.variables,
             "batches_seen": [model.batches_seen],
         }
+        if model.average is not None:
+            groups["average"] = model.average.weights
         if model.prediction_ensembles:
             groups["prediction_ensemble"] = [w for ensemble in model.prediction_ensembles for w in ensemble.weights]
         if model.exact_averages:

@@ -6,7 +6,7 @@ from pathlib import Path
 from keras_mt.experiments.running.run_directory import write_atomically
 
 # Color-blind safe (Okabe & Ito).
-COLORS = {"student": "#E69F00", "teacher": "#0072B2"}
+COLORS = {"student": "#E69F00", "teacher": "#0072B2", "average": "#009E73"}
 
 
 def new_figure(**options):
@@ -48,8 +48,10 @@ def draw_curves(rows: list[dict], path: Path, title: str) -> None:
         axes, ("classification_cost", "error"), ("classification cost", "error (%)"), strict=True
     ):
         for network, color in COLORS.items():
-            values = [row[f"{network}_{quantity}"] for row in rows]
-            axis.plot(steps, values, color=color, label=network, marker="o" if len(steps) < 3 else None)
+            name = f"{network}_{quantity}"
+            if name in rows[0]:
+                values = [row[name] for row in rows]
+                axis.plot(steps, values, color=color, label=network, marker="o" if len(steps) < 3 else None)
         label_axes(axis, label)
         axis.legend()
     figure.suptitle(title)

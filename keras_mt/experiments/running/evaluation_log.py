@@ -20,16 +20,23 @@ COLUMNS = (
     ("student_top5_error", "val_student_top5_error", 100.0),
     ("teacher_top5_error", "val_teacher_top5_error", 100.0),
     ("student_classification_cost", "val_student_loss", 1.0),
-    ("teacher_classification_cost", "val_loss", 1.0),
+    ("teacher_classification_cost", "val_teacher_loss", 1.0),
+    ("average_error", "val_average_error", 100.0),
+    ("average_top5_error", "val_average_top5_error", 100.0),
+    ("average_classification_cost", "val_average_loss", 1.0),
     ("training_classification_cost", "classification_cost", 1.0),
     ("training_consistency_cost", "consistency_cost", 1.0),
     ("training_logit_distance_cost", "logit_distance_cost", 1.0),
     ("training_student_error", "student_error", 100.0),
     ("training_labeled_per_batch", "labeled_per_batch", 1.0),
+    ("training_confident_share", "confident_share", 1.0),
+    ("training_certain_share", "certain_share", 1.0),
     ("consistency_weight", "consistency_weight", 1.0),
     ("ema_decay", "ema_decay", 1.0),
     ("teacher_student_distance", "teacher_student_distance", 1.0),
 )
+# By what their columns begin with; the second average is not in every run.
+NETWORKS = ("student", "teacher", "average")
 _NEEDED = ("step", "student_error", "teacher_error")
 _REMEDY = "put back what it was, or remove it to lose its rows"
 
@@ -42,7 +49,7 @@ class EvaluationLog(StepCallback):
 
     Args:
         path: The CSV file.
-        events: Folder of the TensorBoard events: `student`, `teacher` and `training` together on each chart.
+        events: Folder of the TensorBoard events: `student`, `teacher`, `average` and `training` together on each chart.
         first_step: The step the run begins or continues at.
         last_step: The step it ends at.
     """
@@ -51,10 +58,9 @@ class EvaluationLog(StepCallback):
         super().__init__(first_step, last_step)
         self.path = path
         self.rows = [row for row in read_rows(path) if row["step"] <= first_step]
-        self._writers = {}
-        for name in ("student", "teacher", "training"):
+        for name in (*NETWORKS, "training"):
             shutil.rmtree(events / name, ignore_errors=True)
-            self._writers[name] = tf.summary.create_file_writer(str(events / name))
+        self._events, self._writers = events, {}
         for row in self.rows:
             self._write_events(row)
         self._write_rows()
@@ -62,15 +68,15 @@ class EvaluationLog(StepCallback):
     def on_epoch_end(self, epoch, logs=None):
         if "val_student_error" not in logs:
             return
+        # The loss of an evaluation is that of the network which predicts.
+        predictor = "average" if "val_average_error" in logs else "teacher"
+        logs = {**logs, **({f"val_{predictor}_loss": logs["val_loss"]} if "val_loss" in logs else {})}
         row = {"step": self.step}
         row |= {column: factor * float(logs[name]) for column, name, factor in COLUMNS if name in logs}
         self.rows.append(row)
         self._write_rows()
         self._write_events(row)
-        report(
-            f"step {self.step}/{self.last_step}: student {row['student_error']:.2f} %, teacher "
-            f"{row['teacher_error']:.2f} % error; {self.time_left()} left"
-        )
+        report(f"step {self.step}/{self.last_step}: {errors_in_words(row)} error; {self.time_left()} left")
 
     def _write_rows(self):
         text = io.StringIO()
@@ -85,10 +91,21 @@ class EvaluationLog(StepCallback):
             if column == "step" or network == "ema" or column in ("consistency_weight", "teacher_student_distance"):
                 network, name = "training", column
             if name != "step":
-                with self._writers[network].as_default():
+                with self._writer(network).as_default():
                     tf.summary.scalar(name, value, step=row["step"])
         for writer in self._writers.values():
             writer.flush()
+
+    def _writer(self, name):
+        if name not in self._writers:
+            self._writers[name] = tf.summary.create_file_writer(str(self._events / name))
+        return self._writers[name]
+
+
+def errors_in_words(row: dict) -> str:
+    """Returns the error of each network in a row, such as `student 5.00 %, teacher 4.00 %`."""
+    named = [(network, f"{network}_error") for network in NETWORKS]
+    return ", ".join(f"{network} {row[name]:.2f} %" for network, name in named if name in row)
 
 
 def read_rows(path: Path) -> list[dict]:

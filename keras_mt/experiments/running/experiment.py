@@ -25,7 +25,9 @@ from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running.checkpoint_files import Identity
 from keras_mt.experiments.running.checkpoints import Checkpoints
 from keras_mt.experiments.running.lengths import Lengths
+from keras_mt.experiments.running.method_parts import consistency_of, mixing_of, perturbation_of, uncertainty_of
 from keras_mt.experiments.running.progress import report
+from keras_mt.experiments.running.strong_views import strong_view
 from keras_mt.experiments.running.workers import Workers
 
 _LARGEST_ZCA = 12_288  # 64×64 pixels in color: a matrix of 600 MB.
@@ -106,7 +108,7 @@ def build_model(config: Config, data: ImageData, lengths: Lengths) -> keras_mt.M
         student,
         teacher,
         method=config.method,
-        consistency=config.consistency_trust if config.consistency == "trust" else config.consistency,
+        consistency=consistency_of(config),
         consistency_on_labeled=config.consistency_on_labeled,
         reduction=REDUCTIONS[config.averaged_over],
         two_heads=config.num_heads == 2,
@@ -119,8 +121,20 @@ def build_model(config: Config, data: ImageData, lengths: Lengths) -> keras_mt.M
         seed=config.seed,
         num_examples=data.num_examples,
         ensembling_momentum=config.ensembling_momentum,
+        student_augmentation=strong_view(
+            config.strong_augmentation, data.image_shape, 0 if config.strong_on_labeled else config.labeled
+        ),
+        mixing=mixing_of(config),
+        perturbation=perturbation_of(config),
+        uncertainty=uncertainty_of(config, lengths),
+        class_balance=config.class_balance,
+        statistics_of=config.statistics_of,
+        teacher_sees=config.teacher_sees,
+        second_ema_decay=config.second_ema_decay,
     )
-    model.compile(optimizer=_optimizer(config, lengths), jit_compile=JIT_COMPILE[config.jit_compile])
+    # XLA lacks the operation that rotates and shears.
+    jit_compile = False if config.strong_augmentation == "randaugment" else JIT_COMPILE[config.jit_compile]
+    model.compile(optimizer=_optimizer(config, lengths), jit_compile=jit_compile)
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -132,8 +146,11 @@ def mean_teacher_callback(config: Config, lengths: Lengths) -> keras_mt.MeanTeac
         rampup_steps=lengths.rampup,
         ema_decay=config.ema_decay_after_rampup,
         ema_decay_during_rampup=config.ema_decay_during_rampup,
-        ema_warmup=config.ema_warmup,
+        ema_warmup=config.ema_warmup_power or config.ema_warmup,
+        ema_every=config.ema_every,
+        ema_start_step=config.ema_start_step,
         rampup=config.consistency_rampup,
+        consistency_start_step=config.consistency_start_step,
         verbose=False,
     )
 

@@ -24,6 +24,7 @@ _FIELDS = {
     "step": STEP,
     "student": _ERRORS,
     "teacher": _ERRORS,
+    "average": optional(TABLE),
     "flags": TABLE,
     "data": optional(TEXT),
     "versions": optional(TABLE_OF_TEXTS),
@@ -32,6 +33,16 @@ _FIELDS = {
 _CHANCE = {"error": PERCENT, "images": STEP}
 # Flags without which a result can't be told from others.
 _NEEDED = ("dataset", "phase", "num_labels", "method", "width", "batch_size", "precision", "seed", "data_seed")
+
+
+def published_network(method: str, has_average: bool) -> str:
+    """Returns the network whose error is a run's.
+
+    Args:
+        method: The method.
+        has_average: Whether there is a second average, which predicts.
+    """
+    return "average" if has_average else "teacher" if method == "mean_teacher" else "student"
 
 
 def read_results(path: Path) -> dict:
@@ -43,6 +54,8 @@ def read_results(path: Path) -> dict:
     results = read_json(path, _FIELDS)
     if "chance" in results:
         check_fields(path, results["chance"], _CHANCE, "chance")
+    if "average" in results:
+        check_fields(path, results["average"], _ERRORS, "average")
     flags = results["flags"]
     for name in _NEEDED:
         if name not in flags:

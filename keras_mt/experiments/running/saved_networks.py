@@ -5,16 +5,17 @@ import json
 
 import keras
 
+from keras_mt.experiments.commands import NETWORKS
 from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reading import COUNT, PERCENT, TABLE, TEXT, TEXTS, DamagedFileError, optional, read_json
 from keras_mt.experiments.running.chance import chance_of
 from keras_mt.experiments.running.checkpoint_files import Identity, read_newest
 from keras_mt.experiments.running.run_directory import RunDirectory, write_atomically
 
-NETWORKS = ("teacher", "student")
 _FIELDS = {
     "teacher": TABLE,
     "student": TABLE,
+    "average": optional(TABLE),
     "class_names": TEXTS,
     "data": {
         "name": TEXT,
@@ -34,7 +35,7 @@ class SavedNetwork:
 
     Attributes:
         network: The Keras model, in float32, with the weights of the newest checkpoint.
-        which: `"teacher"` or `"student"`.
+        which: `"teacher"`, `"student"` or, the second one, `"average"`.
         step: Of the checkpoint.
         class_names: Name of each class.
         data: What it was trained and evaluated on, by name.
@@ -55,7 +56,8 @@ def describe(run: RunDirectory, model, data) -> None:
     """
     if run.networks.exists():
         return
-    content = {name: keras.saving.serialize_keras_object(getattr(model, name)) for name in NETWORKS}
+    networks = {name: getattr(model, name) for name in NETWORKS}
+    content = {name: keras.saving.serialize_keras_object(part) for name, part in networks.items() if part is not None}
     content["class_names"] = list(data.class_names)
     content["data"] = {
         "name": data.name,
@@ -68,11 +70,16 @@ def describe(run: RunDirectory, model, data) -> None:
     write_atomically(run.networks, json.dumps(content) + "\n")
 
 
-def load(run: RunDirectory, which: str) -> SavedNetwork:
+def load(run: RunDirectory, which: str | None = None) -> SavedNetwork:
     """Returns a network of a run; its data need not be there.
 
+    Args:
+        run: The folder.
+        which: One of `NETWORKS`; None for the one that predicts, the second average where there is one.
+
     Raises:
-        UsageError: If the folder holds no run, or one of a version that did not write this.
+        UsageError: If the folder holds no run, or one of a version that did not write this, or without a second average
+            if that is asked for.
         RunError: If there is no checkpoint that can be read, or the newest is of another run.
     """
     run.must_hold_a_run()
@@ -83,6 +90,9 @@ def load(run: RunDirectory, which: str) -> SavedNetwork:
         )
     identity = run.recorded().identity()
     content = read_json(run.networks, _FIELDS)
+    which = which or ("average" if "average" in content else "teacher")
+    if which not in content:
+        raise UsageError(f"--which={which} needs a run with --second_ema_decay, which --run_dir={run.path} is not")
     network, class_names = _rebuilt(run.networks, content, which), tuple(content["class_names"])
     variables = {which: [weight.value for weight in network.weights]}
     found = read_newest(run.checkpoints, Identity(identity, class_names), variables, all_of_it=False)
