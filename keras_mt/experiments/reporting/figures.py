@@ -1,14 +1,17 @@
 """Figures of training curves and of ablations, after Tarvainen & Valpola (2017), figures 3 and 4."""
 
+import itertools
+
 import numpy as np
 
 from keras_mt.experiments.reporting.ablations import Ablation
-from keras_mt.experiments.reporting.published import METHODS
+from keras_mt.experiments.reporting.published import in_order, method_of, name_of
 from keras_mt.experiments.reporting.runs import Run
 from keras_mt.experiments.running.curves import label_axes, new_figure
 
 # Color-blind safe (Okabe & Ito).
 COLORS = {"supervised": "#000000", "pi": "#E69F00", "temporal_ensembling": "#009E73", "mean_teacher": "#0072B2"}
+_OTHERS = ("#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#999999")
 _QUANTITIES = (("classification_cost", "classification cost"), ("error", "error (%)"))
 _NETWORKS = (("student", "--"), ("teacher", "-"))
 _ACROSS = 3
@@ -28,8 +31,10 @@ def training_curves(runs: list[Run]):
 
     settings = {}
     for run in [run for run in runs if run.flags["phase"] == "test"] or runs:
-        of_method = settings.setdefault(_data_setting(run.flags), {}).setdefault(run.flags["method"], {})
+        of_method = settings.setdefault(_data_setting(run.flags), {}).setdefault(method_of(run.flags), {})
         of_method.setdefault(run.setting(), []).append(run)
+    used = in_order(method for methods in settings.values() for method in methods)
+    colors = _colors(used)
     across = min(_CURVES_ACROSS, len(settings))
     down = -(-len(settings) // across)
     figure = new_figure(figsize=(max(7.0, 4.2 * across), 6.4 * down), layout="constrained")
@@ -41,14 +46,13 @@ def training_curves(runs: list[Run]):
             for method, of_method in methods.items():
                 for of_setting in of_method.values():
                     for network, style in _NETWORKS:
-                        _draw(axis, of_setting, f"{network}_{quantity}", COLORS[method], style)
+                        _draw(axis, of_setting, f"{network}_{quantity}", colors[method], style)
             label_axes(axis, label if column == 0 else "")
             axis.set_xlabel("optimizer step" if row == 1 else "")
         axes[above][column].set_title(title, fontsize=11)
     for axis in axes[-2:, len(settings) - across * (down - 1) :].ravel():
         axis.remove()
-    used = [method for method in METHODS if any(method in methods for methods in settings.values())]
-    handles = [Line2D([], [], color=COLORS[method], linewidth=2, label=METHODS[method]) for method in used]
+    handles = [Line2D([], [], color=colors[method], linewidth=2, label=name_of(method)) for method in used]
     handles += [
         Line2D([], [], color="gray", linestyle=style, linewidth=2, label=label)
         for (_, style), label in zip(_NETWORKS, ("student", "averaged weights (teacher)"), strict=True)
@@ -69,22 +73,24 @@ def errors_by_labels(runs: list[Run]):
     for run in runs:
         if run.flags["phase"] == "test" and str(run.flags["num_labels"]).isdecimal():
             rest = tuple(part for part in run.setting() if part[0] != "num_labels")
-            lines = panels.setdefault(run.flags["dataset"], {}).setdefault((run.flags["method"], rest), {})
+            lines = panels.setdefault(run.flags["dataset"], {}).setdefault((method_of(run.flags), rest), {})
             lines.setdefault(int(run.flags["num_labels"]), []).append(run.error())
     panels = {name: {key: line for key, line in of.items() if len(line) > 1} for name, of in panels.items()}
     panels = {name: lines for name, lines in sorted(panels.items()) if lines}
     if not panels:
         return None
+    order = in_order(method for lines in panels.values() for method, _ in lines)
+    colors = _colors(order)
     figure = new_figure(figsize=(5.0 * len(panels), 4.2), layout="constrained")
     for axis, (name, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for (method, _), line in sorted(lines.items(), key=lambda item: list(METHODS).index(item[0][0])):
+        for (method, _), line in sorted(lines.items(), key=lambda item: order.index(item[0][0])):
             numbers = sorted(line)
             means = np.array([np.mean(line[number]) for number in numbers])
             spread = np.array([np.std(line[number], ddof=1) if len(line[number]) > 1 else 0.0 for number in numbers])
-            axis.plot(numbers, means, color=COLORS[method], linewidth=2, label=METHODS[method])
-            axis.fill_between(numbers, means - spread, means + spread, color=COLORS[method], alpha=0.12, linewidth=0)
+            axis.plot(numbers, means, color=colors[method], linewidth=2, label=name_of(method))
+            axis.fill_between(numbers, means - spread, means + spread, color=colors[method], alpha=0.12, linewidth=0)
             for number in numbers:
-                axis.plot([number] * len(line[number]), line[number], "o", color=COLORS[method], markersize=3)
+                axis.plot([number] * len(line[number]), line[number], "o", color=colors[method], markersize=3)
         every = sorted({number for line in lines.values() for number in line})
         axis.set(xscale="log", title=name, xlabel="labels", ylabel="test error (%)", ylim=(0, None))
         axis.set_xticks(every, [str(number) for number in every])
@@ -92,6 +98,12 @@ def errors_by_labels(runs: list[Run]):
         axis.grid(alpha=0.3)
         axis.legend()
     return figure
+
+
+def _colors(methods):
+    """A color for each method: its own, or the next that is free."""
+    others = itertools.cycle(_OTHERS)
+    return {method: COLORS.get(method) or next(others) for method in methods}
 
 
 def _data_setting(flags):

@@ -1,14 +1,47 @@
-"""Published figures, and the runs that stand beside them (Tarvainen & Valpola 2017; TorchSSL 2021)."""
+"""Published figures (Tarvainen & Valpola 2017; Verma et al. 2019; TorchSSL 2021), and the runs that stand beside them."""
 
 import dataclasses
+from collections.abc import Iterable
 
 METHODS = {
     "supervised": "Supervised only",
     "pi": "Π model",
     "temporal_ensembling": "Temporal ensembling",
     "mean_teacher": "Mean Teacher",
+    "vat": "Virtual adversarial training",
+    "fixmatch": "FixMatch",  # Published figures only: here a teacher gives the target.
 }
+# What a method is called by beside its name: flag, the value at which it does nothing, and the words.
+_PARTS = (
+    ("mixing", "none", {"interpolation": "interpolation", "cutmix": "CutMix"}),
+    ("strong_augmentation", "none", {"erasing": "erased views", "randaugment": "strong views"}),
+    ("confidence_threshold", 0.0, "confidence"),
+    ("uncertainty_passes", 0, "certainty"),
+    ("perturbation_epsilon", 0.0, "adversarial perturbation"),
+    ("class_balance", 0.0, "class balance"),
+)
 _ALL = "all"
+
+
+def method_of(flags: dict) -> str:
+    """Returns what a run's method is, such as `mean_teacher` or `mean_teacher, interpolation`; see `name_of`."""
+    parts = [flags["method"]]
+    for flag, nothing, words in _PARTS:
+        value = flags.get(flag, nothing)
+        if value != nothing and not (flags["method"] == "vat" and flag == "perturbation_epsilon"):
+            parts.append(words if isinstance(words, str) else words[value])
+    return ", ".join(parts)
+
+
+def name_of(method: str) -> str:
+    """Returns the name of a method in tables and figures."""
+    base, *parts = method.split(", ")
+    return ", ".join([METHODS[base], *parts])
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Returns methods in the order of tables and figures."""
+    return sorted(set(methods), key=lambda method: (list(METHODS).index(method.split(", ")[0]), method))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +57,7 @@ class Table:
         steps: The published length of a run in optimizer steps, by (method, column).
         note: A remark on its figures; may be empty.
         error: Name of its error: `error` or `top5_error`.
-        batch_sizes: The published number of images in a batch, by method.
+        batch_sizes: The published number of images in a batch, by method, where it is not 100.
     """
 
     title: str
@@ -35,13 +68,13 @@ class Table:
     steps: dict[tuple[str, str], int]
     note: str = ""
     error: str = "error"
-    batch_sizes: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(METHODS, 100))
+    batch_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def place_of(self, flags: dict) -> tuple[str, str] | None:
         """Returns `(method, column)` of a run, or None if it is not of this table."""
         if any(flags.get(name) != value for name, value in self.where.items()):
             return None
-        method, column = flags["method"], str(flags[self.column_flag])
+        method, column = method_of(flags), str(flags[self.column_flag])
         known = column in self.columns and (not self.figures or method in self.figures)
         return (method, column) if known else None
 
@@ -77,6 +110,35 @@ def _wide(title, dataset, columns, teacher, pi, supervised):
         {(method, column): 2**20 for method in METHODS for column in (*columns, _ALL)},
         _TORCHSSL,
         batch_sizes={"supervised": 64, "pi": 128, "mean_teacher": 128},
+    )
+
+
+def _views(title, dataset, columns, fixmatch):
+    """Weak and strong views; a method without published figures is there for the runs."""
+    method = "mean_teacher, strong views, confidence"
+    return Table(
+        title,
+        {**_WIDE, "dataset": dataset, "num_extra_unlabeled": 0},
+        {column: f"{column} labels" for column in columns},
+        "num_labels",
+        {"fixmatch": fixmatch, method: {}},
+        {(of, column): 2**20 for of in ("fixmatch", method) for column in columns},
+        "FixMatch's targets are the student's own; here they are the teacher's. " + _TORCHSSL,
+        batch_sizes={method: 512},
+    )
+
+
+def _mixed(title, dataset, translate, flip, columns, interpolation):
+    methods = ("mean_teacher, interpolation", "mean_teacher, CutMix, confidence")
+    return Table(
+        title,
+        {**_CONVNET, "dataset": dataset, "translate": translate, "flip": flip, "num_extra_unlabeled": 0},
+        columns,
+        "num_labels",
+        {methods[0]: interpolation, methods[1]: {}},
+        {(of, column): 200_000 for of in methods for column in columns},
+        "",
+        batch_sizes=dict.fromkeys(methods, 200),
     )
 
 
@@ -179,4 +241,24 @@ TABLES = (
         ("67.48 ± 0.95", "13.30 ± 1.12", "7.16 ± 0.11"),
         "2.14 ± 0.01",
     ),
+    _mixed(
+        "CIFAR-10, 13-layer ConvNet, mixed images (Verma et al. 2019)",
+        "cifar10",
+        2,
+        True,
+        {column: heading for column, heading in _CIFAR10.items() if column != _ALL},
+        {"1000": "15.48", "2000": "9.26", "4000": "7.29"},
+    ),
+    _mixed(
+        "SVHN, 13-layer ConvNet, mixed images",
+        "svhn_cropped",
+        2,
+        False,
+        {column: heading for column, heading in _SVHN.items() if column != _ALL},
+        {},
+    ),
+    _views(
+        "CIFAR-10, Wide-ResNet-28-2, weak and strong views", "cifar10", ("250", "4000"), {"250": "4.9", "4000": "4.2"}
+    ),
+    _views("SVHN, Wide-ResNet-28-2, weak and strong views", "svhn_cropped", ("250", "1000"), {}),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from collections import Counter
 import pandas as pd
 
 from keras_mt.experiments.reporting.ablations import Ablation
-from keras_mt.experiments.reporting.published import METHODS, TABLES, Table
+from keras_mt.experiments.reporting.published import METHODS, TABLES, Table, in_order, method_of, name_of
 from keras_mt.experiments.reporting.runs import SEEDS, Run
 
 _NOT_PUBLISHED_AS_JPEG = ("svhn_cropped", "cifar10")
@@ -26,7 +26,7 @@ def differences(run: Run, table: Table, place: tuple[str, str]) -> list[str]:
         found.append(f"width {flags['width']:g} of the published network's")
     if flags.get("blocks"):
         found.append(f"blocks {flags['blocks']}")
-    batch_size = table.batch_sizes[place[0]]
+    batch_size = table.batch_sizes.get(place[0], 100)
     if flags["batch_size"] != batch_size:
         found.append(f"batches of {flags['batch_size']} images instead of {batch_size}")
     wanted = table.steps.get(place)
@@ -59,8 +59,9 @@ def _fill(table, placed):
         cells = here.setdefault((method, tuple(differences(run, table, (method, column)))), {})
         cells.setdefault(column, {}).setdefault(run.setting(), []).append(run.error(table.error))
     rows = {}
-    for method, name in METHODS.items():
-        if method in table.figures:
+    for method in in_order([*table.figures, *(method for method, _ in here)]):
+        name = name_of(method)
+        if table.figures.get(method):
             rows[f"{name}, published"] = table.figures[method]
         for (of_method, ways), cells in here.items():
             if of_method != method:
@@ -100,10 +101,10 @@ def by_labels(runs: list[Run]) -> list[tuple[str, pd.DataFrame]]:
 def _by_labels(runs):
     numbers = dict.fromkeys(str(run.flags["num_labels"]) for run in runs)  # In the order of `read_runs`.
     lines = {}  # row -> number of labels -> seeds -> error
-    for method, name in METHODS.items():
-        settings = {}
+    for method in in_order(method_of(run.flags) for run in runs):
+        name, settings = name_of(method), {}
         for run in runs:
-            if run.flags["method"] == method:
+            if method_of(run.flags) == method:
                 rest = tuple(part for part in run.setting() if part[0] != "num_labels")
                 cells = settings.setdefault(rest, {}).setdefault(str(run.flags["num_labels"]), {})
                 cells[tuple(run.flags[seed] for seed in SEEDS)] = run.error()
@@ -156,7 +157,7 @@ def all_settings(runs: list[Run]) -> tuple[pd.DataFrame, list[str]]:
             {
                 "data": flags["dataset"],
                 "labels": str(flags["num_labels"]),
-                "method": METHODS[flags["method"]],
+                "method": name_of(method_of(flags)),
                 "what differs": _listed(named) or "nothing",
                 "phase": flags["phase"],
                 "steps": f"{group[0].step:,}",
@@ -169,7 +170,7 @@ def all_settings(runs: list[Run]) -> tuple[pd.DataFrame, list[str]]:
         if averages:
             rows[-1]["second average's error, %"] = mean_and_deviation(averages)
     sentences = [
-        f"{dataset}, {labels} labels, {METHODS[method]}, {phase}: where nothing else is said, {_listed(values)}."
+        f"{dataset}, {labels} labels, {name_of(method)}, {phase}: where nothing else is said, {_listed(values)}."
         for (dataset, labels, method, phase), values in usual.items()
         if values
     ]
@@ -193,7 +194,7 @@ def ablation_table(ablations: list[Ablation]) -> pd.DataFrame:
 
 
 def _kind(flags):
-    return tuple(str(flags[name]) for name in ("dataset", "num_labels", "method", "phase"))
+    return str(flags["dataset"]), str(flags["num_labels"]), method_of(flags), str(flags["phase"])
 
 
 def _varying(alike):

@@ -35,6 +35,11 @@ COLUMNS = (
     ("ema_decay", "ema_decay", 1.0),
     ("teacher_student_distance", "teacher_student_distance", 1.0),
 )
+# Columns of methods that measure them.
+_OF_SOME = {
+    "average_error", "average_top5_error", "average_classification_cost", "training_confident_share",
+    "training_certain_share",
+}  # fmt: skip
 # By what their columns begin with; the second average is not in every run.
 NETWORKS = ("student", "teacher", "average")
 _NEEDED = ("step", "student_error", "teacher_error")
@@ -80,7 +85,8 @@ class EvaluationLog(StepCallback):
 
     def _write_rows(self):
         text = io.StringIO()
-        writer = csv.DictWriter(text, ["step", *(column for column, _, _ in COLUMNS)], lineterminator="\n")
+        columns = [name for name, _, _ in COLUMNS if name not in _OF_SOME or any(name in row for row in self.rows)]
+        writer = csv.DictWriter(text, ["step", *columns], lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomically(self.path, text.getvalue())

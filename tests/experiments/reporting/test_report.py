@@ -3,7 +3,7 @@ import json
 import pytest
 from support.programs import run_program
 
-from keras_mt.experiments.errors import UsageError
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reporting import ablations, figures, tables
 from keras_mt.experiments.reporting.published import TABLES
 from keras_mt.experiments.reporting.runs import read_runs
@@ -62,6 +62,39 @@ def test_a_run_that_is_not_the_papers_is_said_to_be_another_experiment(tmp_path)
     for part in ("width 0.25", "batches of 32 ", "2,000 steps instead of 180,000", "bfloat16 instead", "JPEG copies"):
         assert part in label
     assert table.loc["Mean Teacher, published", "250 labels"] == "4.35 ± 0.50"
+
+
+def test_methods_are_told_apart_by_what_is_added_to_them(tmp_path):
+    cifar10 = {"dataset": "cifar10", "num_labels": "4000", "flip": True, "batch_size": 200}
+    write_run(tmp_path, "plain", 9.0, 12.0, step=150_000, **{**cifar10, "batch_size": 100})
+    write_run(tmp_path, "mixed", 9.0, 8.0, step=200_000, mixing="interpolation", **cifar10)
+    write_run(tmp_path, "cut", 9.0, 7.0, step=200_000, mixing="cutmix", confidence_threshold=0.97, **cifar10)
+    found = {title: table["4,000 labels"] for title, table, _ in tables.published_tables(read(tmp_path))}
+    mixed = next(column for title, column in found.items() if "mixed images" in title)
+    assert mixed["Mean Teacher, interpolation, published"] == "7.29"
+    assert mixed["Mean Teacher, interpolation, here"] == "8.00 (1 run)"
+    assert mixed["Mean Teacher, CutMix, confidence, here"] == "7.00 (1 run)"
+    assert "Mean Teacher, CutMix, confidence, published" not in mixed.index
+    plain = next(column for title, column in found.items() if "table 2" in title)
+    assert plain["Mean Teacher, here"] == "12.00 (1 run)"
+    rows, _ = tables.all_settings(read(tmp_path))
+    assert set(rows["method"]) == {
+        "Mean Teacher", "Mean Teacher, interpolation", "Mean Teacher, CutMix, confidence"
+    }  # fmt: skip
+    assert figures.training_curves(read(tmp_path))
+
+
+def test_a_second_average_is_what_a_run_is_told_by(tmp_path):
+    folder = write_run(tmp_path, "a", 9.0, 5.0, second_ema_decay=0.9999)
+    results = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps({**results, "average": {"error": 4.0}}))
+    write_run(tmp_path, "b", 9.0, 5.0, seed=1)
+    assert [run.error() for run in read(tmp_path)] == [4.0, 5.0]
+    rows, _ = tables.all_settings(read(tmp_path))
+    assert list(rows["second average's error, %"]) == ["4.00 (1 run)", ""]
+    (folder / "results.json").write_text(json.dumps({**results, "average": {"error": 400.0}}))
+    with pytest.raises(RunError, match=r"average.error is 400.0; a number from 0 to 100 is needed"):
+        read(tmp_path)
 
 
 def test_two_settings_are_never_averaged(tmp_path):

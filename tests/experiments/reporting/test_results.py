@@ -10,8 +10,6 @@ import pytest
 from matplotlib import image
 from support.programs import run_program
 
-from keras_mt.experiments.reporting.published import METHODS
-
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = {"test": "results", "tuning": "results_tuning", "ablations": "results_ablations"}
 TWO_DECIMALS = r"(?<![\d.])\d+\.\d\d(?!\d)"
@@ -79,7 +77,10 @@ def test_the_readme_claims_what_the_results_say():
 
 # Rows by the kind of CPU that they are of: another adds in another order, and they do not repeat on it.
 ROWS = {
-    "avx2": [("digits", "results/test/results_digits", method) for method in METHODS],
+    "avx2": [
+        ("digits", "results/test/results_digits", method)
+        for method in ("supervised", "pi", "temporal_ensembling", "mean_teacher")
+    ],
     "avx512f": [
         ("cifar10", "results/tuning/results_cifar10_4000_tuning", "supervised"),
         ("mnist", "results/test/results_mnist", "temporal_ensembling"),
