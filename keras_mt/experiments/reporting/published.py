@@ -1,4 +1,4 @@
-"""Published figures (Tarvainen & Valpola 2017; Verma et al. 2019; TorchSSL 2021), and the runs that stand beside them."""
+"""Published errors (Tarvainen & Valpola 2017; Verma et al. 2019; TorchSSL 2021), and the runs beside them."""
 
 import dataclasses
 from collections.abc import Iterable
