@@ -60,7 +60,32 @@ LATER = {
     "ema_decay_during_rampup": 0.999, "ema_decay_after_rampup": 0.999, "ema_warmup": False, "translate": 4,
     "flip": True, "input_noise": 0.0, "preprocessing": "auto", "precision": "float32", "phase": "test",
 }  # fmt: skip
+# Of the methods beyond 2017: what their papers give.
+MIXED = {
+    "method": "mean_teacher", "architecture": "convnet13", "width": 1.0, "batch_size": 200, "labeled_per_batch": "100",
+    "max_consistency_weight": 100.0, "averaged_over": "participants", "consistency_on_labeled": False,
+    "consistency": "trust", "consistency_trust": 0.0, "training_steps": 200_000, "rampup_steps": 50_000,
+    "consistency_rampup": "sigmoid", "optimizer": "sgd", "sgd_momentum": 0.9, "max_learning_rate": 0.1,
+    "learning_rate_schedule": "cosine", "weight_decay": 1e-4, "ema_decay_during_rampup": 0.999,
+    "ema_decay_after_rampup": 0.999, "student_dropout": 0.0, "teacher_dropout": 0.0, "translate": 2, "phase": "test",
+}  # fmt: skip
+ICT = {**MIXED, "mixing": "interpolation", "mix_labels": True, "confidence_threshold": 0.0, "mixing_share": None}
+CUT = {**MIXED, "mixing": "cutmix", "mix_labels": False, "confidence_threshold": 0.97, "mixing_share": 0.5}
+VIEWS = {
+    **{name: value for name, value in LATER.items() if name not in ("teacher_statistics", "separate_passes")},
+    "batch_size": 512, "consistency": "kl", "max_consistency_weight": 1.0, "consistency_rampup": "none",
+    "rampup_steps": 0, "strong_augmentation": "randaugment", "strong_on_labeled": False, "confidence_threshold": 0.95,
+    "hard_targets": True,
+}  # fmt: skip
 PAPER = {
+    "cifar10_1000_ict": {**ICT, "dataset": "cifar10", "num_labels": "1000", "mixing_alpha": 1.0, "flip": True},
+    "cifar10_4000_ict": {**ICT, "dataset": "cifar10", "num_labels": "4000", "mixing_alpha": 1.0, "flip": True},
+    "svhn_1000_ict": {**ICT, "dataset": "svhn_cropped", "num_labels": "1000", "mixing_alpha": 0.1, "flip": False},
+    "cifar10_4000_cutmix": {**CUT, "dataset": "cifar10", "num_labels": "4000", "flip": True},
+    "svhn_1000_cutmix": {**CUT, "dataset": "svhn_cropped", "num_labels": "1000", "flip": False},
+    "cifar10_250_fixmatch_views": {**VIEWS, "dataset": "cifar10", "num_labels": "250"},
+    "cifar10_4000_fixmatch_views": {**VIEWS, "dataset": "cifar10", "num_labels": "4000"},
+    "svhn_250_fixmatch_views": {**VIEWS, "dataset": "svhn_cropped", "num_labels": "250"},
     "svhn_250": {**COMMON, **WARM, **SVHN, "num_labels": "250", "num_extra_unlabeled": 0},
     "svhn_500": {**COMMON, **WARM, **SVHN, "num_labels": "500", "num_extra_unlabeled": 0},
     "svhn_1000": {**COMMON, **WARM, **SVHN, "num_labels": "1000", "num_extra_unlabeled": 0},
@@ -111,7 +136,9 @@ PAPER = {
 SMALL = (
     "digits_50", "digits_50_supervised", "mnist_100_small", "digits_50_small", "digits_50_supervised_small",
     "mnist_100_short", "mnist_100_supervised_short", "cifar10_1000_short", "cifar10_1000_supervised_short",
-    "cifar10_4000_small", "cifar10_4000_supervised_small",
+    "cifar10_4000_small", "cifar10_4000_supervised_small", "cifar10_1000_quarter", "cifar10_1000_quarter_supervised",
+    "cifar10_1000_quarter_ict", "cifar10_1000_quarter_cutmix", "cifar10_1000_quarter_vat",
+    "cifar10_1000_quarter_fixmatch",
 )  # fmt: skip
 
 
@@ -143,6 +170,20 @@ def test_a_flagfile_opens_with_what_it_is(name):
     text = " ".join(head)
     for part in ("Source: ", "error", "Time: ", f"--flagfile=flags/{name}.cfg"):
         assert part in text
+
+
+@pytest.mark.parametrize("name", [name for name in PAPER if {"mixing", "strong_augmentation"} & set(PAPER[name])])
+def test_a_run_of_a_later_method_stands_in_its_table(name):
+    from keras_mt.experiments.reporting.published import TABLES
+
+    values = parsed(FLAGS_FOLDER / f"{name}.cfg")
+    ((table, place),) = [(table, place) for table in TABLES if (place := table.place_of(values))]
+    assert values["batch_size"] == table.batch_sizes[place[0]]
+    assert values["training_steps"] == table.steps[place]
+    # The figure of a flagfile is that of the table, FixMatch's where the target is a teacher's.
+    figures = table.figures[place[0]] or table.figures.get("fixmatch", {})
+    head = (FLAGS_FOLDER / f"{name}.cfg").read_text()
+    assert (f"{figures[place[1]]} %" in head) if place[1] in figures else (" % (" not in head)
 
 
 SWEEPS = FLAGS_FOLDER / "sweeps"
