@@ -4,6 +4,7 @@ The same command given again continues the run from its newest checkpoint.
 """
 
 import platform
+import shlex
 from collections.abc import Set
 
 import keras
@@ -67,7 +68,9 @@ def _train(config, typed, run, devices, workers):
     callbacks = [schedules, LossWatch(checkpoints), checkpoints, interruption, workers]
     if workers.is_chief:
         print(_describe(config, data, schedules, step, lengths.training), flush=True)
-        log = EvaluationLog(run.evaluations, run.events, step, lengths.training)
+        by_chance = chance.chance_of(data.evaluation_labels)
+        rate = experiment.learning_rate(config, lengths)
+        log = EvaluationLog(run.evaluations, run.events, step, lengths.training, rate, by_chance)
         callbacks = [*callbacks[:2], log, *callbacks[2:], ProgressBar(step, lengths.training)]
     named = experiment.broken_images_named(config, data, lambda: int(model.batches_seen.numpy()))
     with interruption, named, devices.scope():
@@ -131,6 +134,16 @@ def _conclude(config, run, data, model, log, last_step, replicas):
     error = last[f"{published_network(config.method, 'average_error' in last)}_error"]
     if chance.no_better(error, chance.chance_of(data.evaluation_labels)):
         print(f"note: {chance.sentence(error, chance.chance_of(data.evaluation_labels))}")
+    print(_what_next(run))
+
+
+def _what_next(run):
+    folder, events = shlex.quote(f"--run_dir={run.path}"), shlex.quote(str(run.events))
+    return (
+        f"next:\n  curves    {run.curves}; all that was logged: tensorboard --logdir {events}\n"
+        f"  pictures  python -m keras_mt.predict {folder} PICTURES...\n"
+        f"  serving   python -m keras_mt.export {folder} --format=saved_model"
+    )
 
 
 def _errors(row, network):

@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -7,8 +8,12 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from support.programs import ROOT, TINY, run_program, same_weights, start_program
 from support.svhn_files import prepare_tfds, write_mat_files
+
+import keras_mt
+from keras_mt.experiments import commands
 
 
 def test_a_run_leaves_flags_events_evaluations_curves_export_and_results(tiny_run):
@@ -30,6 +35,51 @@ def test_a_run_leaves_flags_events_evaluations_curves_export_and_results(tiny_ru
     for network in ("student", "teacher"):
         events = EventAccumulator(str(run / "events" / network)).Reload()
         assert [event.step for event in events.Tensors("error")] == [5, 10, 12]
+    events = EventAccumulator(str(run / "events" / "training")).Reload()
+    rates = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("learning_rate")]
+    np.testing.assert_allclose(rates, [0.003 * keras_mt.schedules.sigmoid_rampup(t, 6) for t in (4, 9, 11)], rtol=1e-5)
+
+
+def test_a_run_says_at_its_end_what_to_look_at_next_with_commands_that_are_taken(finished, monkeypatch):
+    run, process = finished
+    (_, next_steps) = process.stdout.split("next:\n")
+    named = re.findall(r"(?:python -m keras_mt\.|tensorboard )(.*)", next_steps)
+    assert named[0] == f"--logdir {run / 'events'}"
+    monkeypatch.chdir(run)
+    for command in named[1:]:
+        name, *arguments = shlex.split(command.replace("PICTURES...", "curves.png"))
+        commands.prepared(name, arguments)
+
+
+# Of TensorFlow's start: processors, drivers, the logging library itself.
+NOT_OURS = r"absl|cuda|cuInit|oneDNN|TensorRT|^[IWEF]\d{4} |^WARNING"
+
+
+def test_a_run_prints_nothing_before_its_own_first_line_and_warns_where_it_is_no_better_than_chance(finished):
+    _, process = finished
+    assert process.stdout.startswith("digits: ")
+    assert not re.search(NOT_OURS, process.stdout + process.stderr, re.MULTILINE)
+    errors = re.findall(r"step .*: student ([0-9.]+) %, teacher ([0-9.]+) % error(.*);", process.stdout)
+    assert len(errors) == 3
+    for student, teacher, note in errors:  # Chance: 89.8 %, and two standard errors of 599 images are 2.5 points.
+        assert (min(float(student), float(teacher)) > 87.3) == (note == " (no better than chance)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["evaluate", "export", "predict", "report", "train"])
+@pytest.mark.parametrize("level", ["", "2"])
+def test_a_program_says_nothing_that_is_not_its_own(finished, program, level, tmp_path):
+    run, _ = finished
+    flags = {
+        "train": [*TINY, "--training_steps=1", "--rampup_steps=1", f"--run_dir={tmp_path / 'run'}"],
+        "evaluate": [f"--run_dir={run}"],
+        "predict": [f"--run_dir={run}", str(run / "curves.png")],
+        "export": [f"--run_dir={run}", f"--output={tmp_path / 'export'}"],
+        "report": [f"--runs={run}", f"--output={tmp_path / 'report'}"],
+    }
+    process = run_program(program, *flags[program], TF_CPP_MIN_LOG_LEVEL=level)
+    assert process.returncode == 0, process.stderr
+    assert not re.search(NOT_OURS, process.stdout + process.stderr, re.MULTILINE)
 
 
 @pytest.mark.slow

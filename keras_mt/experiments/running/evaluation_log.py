@@ -4,11 +4,13 @@ import csv
 import io
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 
 from keras_mt.experiments.reading import DamagedFileError, in_words, read_text
+from keras_mt.experiments.running import chance
 from keras_mt.experiments.running.progress import report
 from keras_mt.experiments.running.run_directory import write_atomically
 from keras_mt.experiments.running.steps import StepCallback
@@ -42,6 +44,8 @@ _OF_SOME = {
 }  # fmt: skip
 # By what their columns begin with; the second average is not in every run.
 NETWORKS = ("student", "teacher", "average")
+# Columns of neither network.
+_OF_TRAINING = ("consistency_weight", "ema_decay", "teacher_student_distance")
 _NEEDED = ("step", "student_error", "teacher_error")
 _REMEDY = "put back what it was, or remove it to lose its rows"
 
@@ -57,10 +61,22 @@ class EvaluationLog(StepCallback):
         events: Folder of the TensorBoard events: `student`, `teacher`, `average` and `training` together on each chart.
         first_step: The step the run begins or continues at.
         last_step: The step it ends at.
+        learning_rate: The learning rate as a function of the step, counted from 0.
+        chance_of: What `chance.chance_of` returned for the images that are evaluated on.
     """
 
-    def __init__(self, path: Path, events: Path, first_step: int, last_step: int):
+    def __init__(
+        self,
+        path: Path,
+        events: Path,
+        first_step: int,
+        last_step: int,
+        learning_rate: Callable[[int], float],
+        chance_of: dict,
+    ):
         super().__init__(first_step, last_step)
+        self._learning_rate = learning_rate
+        self._chance = chance_of
         self.path = path
         self.rows = [row for row in read_rows(path) if row["step"] <= first_step]
         for name in (*NETWORKS, "training"):
@@ -81,7 +97,9 @@ class EvaluationLog(StepCallback):
         self.rows.append(row)
         self._write_rows()
         self._write_events(row)
-        report(f"step {self.step}/{self.last_step}: {errors_in_words(row)} error; {self.time_left()} left")
+        by_chance = chance.no_better(min(row["student_error"], row["teacher_error"]), self._chance)
+        errors = f"{errors_in_words(row)} error{' (no better than chance)' if by_chance else ''}"
+        report(f"step {self.step}/{self.last_step}: {errors}; {self.time_left()} left")
 
     def _write_rows(self):
         text = io.StringIO()
@@ -94,11 +112,13 @@ class EvaluationLog(StepCallback):
     def _write_events(self, row):
         for column, value in row.items():
             network, _, name = column.partition("_")
-            if column == "step" or network == "ema" or column in ("consistency_weight", "teacher_student_distance"):
+            if column in ("step", *_OF_TRAINING):
                 network, name = "training", column
             if name != "step":
                 with self._writer(network).as_default():
                     tf.summary.scalar(name, value, step=row["step"])
+        with self._writer("training").as_default():
+            tf.summary.scalar("learning_rate", self._learning_rate(row["step"] - 1), step=row["step"])
         for writer in self._writers.values():
             writer.flush()
 

@@ -164,7 +164,7 @@ def checkpoints(
         before = step - 1  # Schedules count from 0.
         rate, weight = (
             float(schedule(before))
-            for schedule in (_learning_rate(config, lengths), mean_teacher_callback(config, lengths).consistency_weight)
+            for schedule in (learning_rate(config, lengths), mean_teacher_callback(config, lengths).consistency_weight)
         )
         return f"learning rate {rate:g}, consistency weight {weight:g}"
 
@@ -180,7 +180,8 @@ def checkpoints(
     )
 
 
-def _learning_rate(config, lengths):
+def learning_rate(config: Config, lengths: Lengths) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate as a function of the step, counted from 0."""
     schedules, rate = keras_mt.schedules, config.max_learning_rate
     if config.learning_rate_schedule == "cosine":
         return schedules.WarmUpCosine(rate, lengths.cosine, lengths.learning_rate_rampup, config.initial_learning_rate)
@@ -190,7 +191,7 @@ def _learning_rate(config, lengths):
 
 
 def _optimizer(config, lengths):
-    schedules, rate = keras_mt.schedules, _learning_rate(config, lengths)
+    schedules, rate = keras_mt.schedules, learning_rate(config, lengths)
     if config.optimizer == "sgd":
         decay = config.weight_decay, config.weight_decay_on
         return keras_mt.optimizers.NesterovSGD(rate, config.sgd_momentum, *decay)

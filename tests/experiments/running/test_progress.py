@@ -25,11 +25,31 @@ def test_a_terminal_gets_a_bar_over_the_whole_run_with_the_loss(monkeypatch):
     stdout = terminal(monkeypatch)
     take_steps(100, 104)
     shown = stdout.getvalue()
-    assert "first step done after" in shown
+    assert "compiling the first step took" in shown
     assert "101/104" in shown
     last = shown.strip().splitlines()[-1].rsplit("\r")[-1]
     assert "104/104" in last
     assert "loss 0.500" in last
+
+
+def test_the_bar_shows_rate_time_left_costs_and_the_errors_of_the_last_evaluation(monkeypatch):
+    stdout = terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "160")
+    bar = ProgressBar(0, 4)
+    assert "compiling the first step ..." in stdout.getvalue()
+    logs = {"loss": 0.5, "classification_cost": 0.4, "consistency_cost": 0.1}
+    for batch in range(4):
+        bar.on_train_batch_end(batch, logs)
+        bar.on_epoch_end(batch, {**logs, "val_student_error": 0.25, "val_teacher_error": 0.125})
+    last = stdout.getvalue().strip().splitlines()[-1].rsplit("\r")[-1]
+    assert "steps/s" in last
+    assert "left" in last
+    assert "loss 0.500 (labels 0.400, consistency 0.100); student 25.00 %, teacher 12.50 %" in last
+
+
+def test_a_run_without_steps_to_do_compiles_nothing(capsys):
+    take_steps(4, 4)
+    assert capsys.readouterr().out == ""
 
 
 def test_without_a_terminal_there_are_lines_only(capsys):
@@ -37,7 +57,7 @@ def test_without_a_terminal_there_are_lines_only(capsys):
     report("decoding: 10 images\r")
     report("step 4/4")
     lines = capsys.readouterr().out.split("\n")
-    assert lines[0].startswith("first step done after")
+    assert lines[0].startswith("compiling the first step took")
     assert lines[1:] == ["step 4/4", ""]
 
 
