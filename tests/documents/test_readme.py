@@ -9,7 +9,6 @@ from support.programs import ROOT
 
 from keras_mt.experiments import commands
 from keras_mt.experiments.config import Config
-from keras_mt.experiments.running.run_directory import RunDirectory
 
 README = (ROOT / "README.md").read_text()
 CLASSES = ("cat", "dog")

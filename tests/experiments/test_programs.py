@@ -40,9 +40,9 @@ def test_a_run_leaves_flags_events_evaluations_curves_export_and_results(tiny_ru
     np.testing.assert_allclose(rates, [0.003 * keras_mt.schedules.sigmoid_rampup(t, 6) for t in (4, 9, 11)], rtol=1e-5)
 
 
-def test_a_run_says_at_its_end_what_to_look_at_next_with_commands_that_are_taken(finished, monkeypatch):
-    run, process = finished
-    (_, next_steps) = process.stdout.split("next:\n")
+def test_a_run_says_at_its_end_what_to_look_at_next_with_commands_that_are_taken(tiny_run, monkeypatch):
+    run, printed = tiny_run, tiny_run.with_name(f"{tiny_run.name}.out").read_text()
+    (_, next_steps) = printed.split("next:\n")
     named = re.findall(r"(?:python -m keras_mt\.|tensorboard )(.*)", next_steps)
     assert named[0] == f"--logdir {run / 'events'}"
     monkeypatch.chdir(run)
@@ -55,11 +55,11 @@ def test_a_run_says_at_its_end_what_to_look_at_next_with_commands_that_are_taken
 NOT_OURS = r"absl|cuda|cuInit|oneDNN|TensorRT|^[IWEF]\d{4} |^WARNING"
 
 
-def test_a_run_prints_nothing_before_its_own_first_line_and_warns_where_it_is_no_better_than_chance(finished):
-    _, process = finished
-    assert process.stdout.startswith("digits: ")
-    assert not re.search(NOT_OURS, process.stdout + process.stderr, re.MULTILINE)
-    errors = re.findall(r"step .*: student ([0-9.]+) %, teacher ([0-9.]+) % error(.*);", process.stdout)
+def test_a_run_prints_nothing_before_its_own_first_line_and_warns_where_it_is_no_better_than_chance(tiny_run):
+    printed = tiny_run.with_name(f"{tiny_run.name}.out").read_text()
+    assert printed.startswith("digits: ")
+    assert not re.search(NOT_OURS, printed, re.MULTILINE)
+    errors = re.findall(r"step .*: student ([0-9.]+) %, teacher ([0-9.]+) % error(.*);", printed)
     assert len(errors) == 3
     for student, teacher, note in errors:  # Chance: 89.8 %, and two standard errors of 599 images are 2.5 points.
         assert (min(float(student), float(teacher)) > 87.3) == (note == " (no better than chance)")
@@ -68,8 +68,8 @@ def test_a_run_prints_nothing_before_its_own_first_line_and_warns_where_it_is_no
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["evaluate", "export", "predict", "report", "train"])
 @pytest.mark.parametrize("level", ["", "2"])
-def test_a_program_says_nothing_that_is_not_its_own(finished, program, level, tmp_path):
-    run, _ = finished
+def test_a_program_says_nothing_that_is_not_its_own(tiny_run, program, level, tmp_path):
+    run = tiny_run
     flags = {
         "train": [*TINY, "--training_steps=1", "--rampup_steps=1", f"--run_dir={tmp_path / 'run'}"],
         "evaluate": [f"--run_dir={run}"],

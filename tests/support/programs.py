@@ -48,7 +48,7 @@ def finished_run(folder, *flags):
     """Trains in a folder to the end of the run and returns the folder; what was printed lies beside it."""
     process = run_program("train", *flags, f"--run_dir={folder}")
     assert process.returncode == 0, process.stderr
-    Path(f"{folder}.out").write_text(process.stdout)
+    Path(f"{folder}.out").write_text(process.stderr + process.stdout)
     return folder
 
 
