@@ -34,7 +34,7 @@ benchmark: $(VENV)/installed
 	$(IN_VENV) tools/benchmark.py
 
 docs: $(VENV)/installed
-	$(IN_VENV) -m mkdocs build --strict --quiet --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(IN_VENV) -m mkdocs build --strict --quiet --site-dir site
 
 results: $(VENV)/installed
 	$(IN_VENV) -m keras_mt.report --runs=results/test --introduction=results/test/README.md --name=results --output=docs

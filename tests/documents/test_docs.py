@@ -100,10 +100,44 @@ def test_the_notebook_runs_from_its_top_to_its_end(tmp_path, monkeypatch):
     assert errors[1] < errors[0]  # Mean Teacher's below supervised training's.
 
 
-def test_the_pages_are_built_without_a_warning_and_the_api_has_docstrings(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
-    page = (tmp_path / "site" / "api" / "index.html").read_text()
+@pytest.fixture(scope="module")
+def site(once):
+    """The folder of the site as `make docs` builds it."""
+
+    def build(folder):
+        command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+        environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+        process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr
+
+    return once("site", build)
+
+
+def test_the_pages_are_built_without_a_warning_and_the_api_has_docstrings(site):
+    page = "".join(path.read_text() for path in (site / "api").glob("*/index.html"))
     for words in ("MeanTeacherCallback", "consistency_start_step", "two_stream", "softmax(student)"):
         assert words in page
+    assert "What is stable" in (site / "contributing" / "index.html").read_text()
+    assert "Keep a Changelog" in (site / "changes" / "index.html").read_text()
+
+
+def test_each_public_name_has_an_entry_in_the_api_with_its_signature(site):
+    page = "".join(path.read_text() for path in (site / "api").glob("*/index.html"))
+    for name in DOCUMENTED:
+        owner, _, _ = name.rpartition(".")
+        if owner in DOCUMENTED:  # A method: those that users need are listed.
+            continue
+        last = name.rpartition(".")[2]
+        whole = f"{name}.{last}" if f'id="{name}.{last}"' in page else name  # Of a module of the same name.
+        rest = page.partition(f'id="{whole}"')[2]
+        assert rest, name
+        signature = re.sub(r"<[^>]*>", "", rest.partition("</pre>")[0].rpartition("<pre>")[2])
+        assert signature.lstrip().startswith(f"{last}("), name
+    for method in ("compile", "fit", "evaluate", "export", "reset_teacher"):
+        assert f'id="keras_mt.MeanTeacher.{method}"' in page
+
+
+def test_each_page_is_in_the_navigation():
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("**/*.md")}
+    named = set(re.findall(r"^ +- (?:.*: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert named == pages
