@@ -601,10 +601,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             if self._measures_teacher_in_training():
                 self._update_errors("teacher", output, of_output, target[output.place])
             output.update_metrics(of_output, outputs[output.place])
-        for output, goal in zip(self.outputs_of_student, goals or (), strict=False):
+        for output, of_output, goal in zip(self.outputs_of_student, labels, goals or (), strict=False):
+            counted = self._passes.mask(of_output.mask, self.consistency_on_labeled)
             for name, share in goal.shares.items():
                 if share is not None:
-                    self._trackers[output.metric_name(name)].update_state(share, ops.ones_like(share))
+                    weights = ops.ones_like(share) * (1.0 if counted is None else as_rank(counted, share))
+                    self._trackers[output.metric_name(name)].update_state(share, weights)
         return self.logs_of_replica(self.get_metrics_result())
 
     def _update_errors(self, network, output, labels, prediction):

@@ -62,6 +62,23 @@ def test_yes_or_no_outputs_are_sure_each_by_itself():
     np.testing.assert_allclose(logs["consistency_cost"], 2.0 * (((yes > 0.5) - yes) ** 2 * sure).mean(), rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"consistency_on_labeled": False},
+        {"consistency_on_labeled": False, "teacher_sees": "unlabeled"},
+        {"separate_passes": 4},
+    ],
+)
+def test_the_share_is_that_of_the_examples_that_have_the_cost(arguments):
+    x, y = examples()
+    kernel, bias = linear().get_weights()
+    sure = softmax(x @ kernel + bias).max(axis=1) >= 0.8
+    _, logs = one_step(linear(), x, y, consistency=Confident("mse", 0.8), **arguments)
+    assert sure[y < 0].mean() != sure.mean()
+    np.testing.assert_allclose(logs["confident_share"], sure[y < 0].mean(), rtol=1e-6)
+
+
 def test_numbers_have_no_probability_to_be_sure_of():
     with pytest.raises(ValueError, match='needs probabilities, which outputs of the task "regression" have not'):
         keras_mt.MeanTeacher(linear(), task="regression", consistency=Confident("mse"))

@@ -108,15 +108,15 @@ def finish_workers(processes):
     return [process.communicate(timeout=300)[1] for process in processes]
 
 
-def final_weights(run):
+def final_weights(run, networks=("student", "teacher")):
     """Returns student's and teacher's weights of the newest checkpoint by name."""
     import tensorflow as tf
 
     steps = [path.name.removeprefix("step-") for path in (run / "checkpoints").glob("step-*")]
     newest = run / "checkpoints" / f"step-{max(int(step) for step in steps if step.isdigit())}"
     reader = tf.train.load_checkpoint(str(newest / "state"))
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(("student", "teacher"))]
-    assert len(names) > 50
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(networks)]
+    assert len(names) > 25 * len(networks)
     return {name: reader.get_tensor(name) for name in names}
 
 
