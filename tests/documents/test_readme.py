@@ -12,8 +12,20 @@ from keras_mt.experiments.config import Config
 
 README = (ROOT / "README.md").read_text()
 CLASSES = ("cat", "dog")
-COMMANDS = re.findall(r"^    (\S.*)$", re.sub(r"```.*?```", "", README, flags=re.DOTALL), re.MULTILINE)
-OF_PROGRAMS = [shlex.split(command)[2:] for command in COMMANDS if command.startswith("python -m keras_mt.")]
+
+
+def commands_of(text):
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return re.findall(r"^    (\S.*)$", text.replace("\\\n", ""), re.MULTILINE)
+
+
+def of_programs(text):
+    return [shlex.split(command)[2:] for command in commands_of(text) if command.startswith("python -m keras_mt.")]
+
+
+COMMANDS = commands_of(README)
+# Each page is followed from its top; the pictures are those of the README in both.
+PAGES = {"README.md": README, "own_data.md": (ROOT / "docs" / "own_data.md").read_text()}
 
 
 def without_figures(text):
@@ -43,8 +55,13 @@ def clone(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_every_command_of_a_program_is_one_that_it_takes_after_those_before_it(clone):
-    for module, *arguments in OF_PROGRAMS:
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_program_is_one_that_it_takes_after_those_before_it(clone, page):
+    programs = [module.removeprefix("keras_mt.") for module, *_ in of_programs(PAGES[page])]
+    assert {"train", "predict"} <= set(programs)
+    for module, *arguments in of_programs(PAGES[page]):
+        if ">" in arguments:
+            arguments = arguments[: arguments.index(">")]
         prepared = commands.prepared(module.removeprefix("keras_mt."), arguments)
         if module == "keras_mt.train":  # What later commands name is then a run's folder.
             config, _, _, run = prepared
@@ -57,11 +74,11 @@ def test_every_command_of_a_program_is_one_that_it_takes_after_those_before_it(c
         if module == "keras_mt.report":
             (options, _) = prepared
             assert all((clone / runs).is_dir() for runs in options.runs)
-    assert [module.removeprefix("keras_mt.") for module, *_ in OF_PROGRAMS[:3]] == ["train", "predict", "export"]
 
 
-def test_the_weight_for_own_pictures_is_that_for_as_many_classes():
-    arguments = OF_PROGRAMS[0][1:]
+@pytest.mark.parametrize("page", PAGES)
+def test_the_weight_for_own_pictures_is_that_for_as_many_classes(page):
+    arguments = of_programs(PAGES[page])[0][1:]
     given = dict(argument.removeprefix("--").split("=") for argument in arguments)
     share = int(given["labeled_per_batch"]) / Config().batch_size
     assert float(given["max_consistency_weight"]) == len(CLASSES) ** 2 * share
