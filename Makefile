@@ -25,10 +25,10 @@ test-slow: $(VENV)/installed
 	$(IN_VENV) -m pytest -m slow
 
 test-workers: $(VENV)/installed
-	$(IN_VENV) -m pytest tests/test_workers.py -s
+	$(IN_VENV) -m pytest tests/experiments/running/test_workers.py -s
 
 chaos: $(VENV)/installed
-	$(IN_VENV) tools/chaos.py
+	$(IN_VENV) tools/chaos
 
 benchmark: $(VENV)/installed
 	$(IN_VENV) tools/benchmark.py

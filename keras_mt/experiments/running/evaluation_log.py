@@ -1,5 +1,6 @@
 """The evaluations of a run: one CSV, and TensorBoard events made from it."""
 
+import contextlib
 import csv
 import io
 import math
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.reading import DamagedFileError, in_words, read_text
 from keras_mt.experiments.running import chance
 from keras_mt.experiments.running.progress import report
-from keras_mt.experiments.running.run_directory import write_atomically
+from keras_mt.experiments.running.run_directory import reason_of, write_atomically
 from keras_mt.experiments.running.steps import StepCallback
 
 # Column of the CSV, name in Keras' logs, factor.
@@ -63,6 +65,9 @@ class EvaluationLog(StepCallback):
         last_step: The step it ends at.
         learning_rate: The learning rate as a function of the step, counted from 0.
         chance_of: What `chance.chance_of` returned for the images that are evaluated on.
+
+    Raises:
+        RunError: If rows or events can't be written.
     """
 
     def __init__(
@@ -85,6 +90,15 @@ class EvaluationLog(StepCallback):
         for row in self.rows:
             self._write_events(row)
         self._write_rows()
+
+    @contextlib.contextmanager
+    def _events_named(self):
+        try:
+            yield
+        except (tf.errors.OpError, OSError) as error:
+            raise RunError(
+                f"{self._events} can't be written ({reason_of(error)}); when there is room the same command continues"
+            ) from error
 
     def on_epoch_end(self, epoch, logs=None):
         if "val_student_error" not in logs:
@@ -115,12 +129,13 @@ class EvaluationLog(StepCallback):
             if column in ("step", *_OF_TRAINING):
                 network, name = "training", column
             if name != "step":
-                with self._writer(network).as_default():
+                with self._events_named(), self._writer(network).as_default():
                     tf.summary.scalar(name, value, step=row["step"])
-        with self._writer("training").as_default():
-            tf.summary.scalar("learning_rate", self._learning_rate(row["step"] - 1), step=row["step"])
-        for writer in self._writers.values():
-            writer.flush()
+        with self._events_named():
+            with self._writer("training").as_default():
+                tf.summary.scalar("learning_rate", self._learning_rate(row["step"] - 1), step=row["step"])
+            for writer in self._writers.values():
+                writer.flush()
 
     def _writer(self, name):
         if name not in self._writers:

@@ -164,8 +164,9 @@ def reason_of(error: Exception) -> str:
     """Returns why a file can't be written, from an error of Python or of TensorFlow."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    # TensorFlow: operation, path; reason [Op:...].
-    return " ".join(str(error).split()).split(" [Op:")[0].rsplit("; ", 1)[-1]
+    # TensorFlow: operation, path; reason [Op:...], and below it what it was about to do.
+    first, *_ = str(error).splitlines() or [""]
+    return " ".join(first.split()).split(" [Op:")[0].rsplit("; ", 1)[-1]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -14,6 +14,10 @@ import numpy as np
 import pytest
 from support.programs import ROOT, TINY, final_weights, finished_run, run_program, same_weights, start_program
 
+from keras_mt.experiments.errors import RunError
+from keras_mt.experiments.running.curves import draw_curves
+from keras_mt.experiments.running.evaluation_log import EvaluationLog
+
 
 def assert_ended_as(undisturbed, run):
     same_weights(undisturbed, run)
@@ -92,6 +96,23 @@ def test_a_run_directory_that_cannot_be_written_is_named(tiny_run, tmp_path, sma
     assert f"--run_dir={run} can't be written (Read-only file system)" in sentence
     sentence = failed(run_program("train", *TINY, f"--run_dir={run.parent / 'new'}"))
     assert "can't be created (Read-only file system)" in sentence
+
+
+def test_events_that_cannot_be_written_are_named(tmp_path, small_disk):
+    folder = small_disk(40)
+    (folder / "full").write_bytes(bytes(40 * 1024))
+    (tmp_path / "evaluations.csv").write_text("step,student_error,teacher_error\n5,50.0,40.0\n")
+    with pytest.raises(RunError, match=r"events can't be written \(No space left on device\); when there is room"):
+        EvaluationLog(tmp_path / "evaluations.csv", folder / "events", 5, 12, lambda step: 0.1, {})
+
+
+def test_curves_on_a_full_disk_leave_those_that_were_there(small_disk):
+    path = small_disk(40) / "curves.png"
+    path.write_bytes(bytes(40 * 1024))
+    rows = [{"step": 5} | {f"{n}_{q}": 50.0 for n in ("student", "teacher") for q in ("error", "classification_cost")}]
+    with pytest.raises(RunError, match=r"curves.png can't be written \(No space left on device\)"):
+        draw_curves(rows, path, "title")
+    assert {path.name: path.stat().st_size for path in path.parent.iterdir()} == {"curves.png": 40 * 1024}
 
 
 # Files that rot --------------------------------------------------------------------------------------------------
