@@ -1,12 +1,14 @@
 """What is installed: the library with TensorFlow, Keras and NumPy alone, and the extras of the programs."""
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 import tomllib
 import venv
+import zipfile
 
 import numpy as np
 import pytest
@@ -71,6 +73,20 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
         require("experiments")
 
 
+def test_what_a_package_index_shows_has_no_link_or_picture_that_leads_nowhere_there():
+    path = importlib.util.spec_from_file_location("setup_of_package", ROOT / "setup.py")
+    setup = importlib.util.module_from_spec(path)
+    path.loader.exec_module(setup)
+    readme = (ROOT / "README.md").read_text()
+    shown = setup.long_description(readme)
+    links = re.findall(r"\]\(([^)]*)\)|(?:src|srcset)=\"([^\"]*)\"", shown)
+    assert links
+    assert all(first.startswith("https://") for first, _ in links)
+    assert "*One training step: noise twice" in shown
+    assert "your own data" in shown
+    assert re.findall(r"```.*?```", shown, re.DOTALL) == re.findall(r"```.*?```", readme, re.DOTALL)
+
+
 @pytest.mark.slow
 def test_the_wheel_runs_the_readmes_example_beside_tensorflow_alone(tmp_path):
     def run(*command, status=0):
@@ -84,6 +100,9 @@ def test_the_wheel_runs_the_readmes_example_beside_tensorflow_alone(tmp_path):
 
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT))
     (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        (metadata,) = (name for name in files.namelist() if name.endswith("/METADATA"))
+        assert "# keras_mt: Mean Teacher for Keras 3" in files.read(metadata).decode()
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel))

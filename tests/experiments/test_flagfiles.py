@@ -1,6 +1,7 @@
 """The flagfiles hold the paper's settings: hyperparameters altered in a clean-up once cost a percent elsewhere."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -282,3 +283,9 @@ def test_cifar10_weights_follow_the_number_of_labels():
         if run["method"] == "supervised" and run["num_labels"] != "all":
             labels = int(run["num_labels"])
             assert (run["training_steps"], run["rampdown_steps"]) == (7.5 * labels, labels)
+
+
+def test_each_flagfile_is_in_the_table_of_the_experiments():
+    page = (FLAGS_FOLDER.parent / "docs" / "experiments.md").read_text()
+    table = page.partition("| flagfile |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == {path.stem for path in FLAGS_FOLDER.glob("*.cfg")}
