@@ -5,7 +5,10 @@ python examples/two_tasks.py
 scikit-learn's handwritten digits at any place of a noisy picture. 60 pictures have class and position, 60 the class
 alone, 60 the position alone, 3,000 have nothing. Either method sees the same pictures, labels and noise.
 
-SEEDS
+Printed, each on seeds 0 to 2: wrong classes 12.0 8.6 15.4 (mean 12.0) % without the teacher and 8.4 5.0 12.2 (8.5) % with
+it; errors of the position 0.310 0.310 0.277 (0.299) and 0.326 0.331 0.290 (0.316) pixels. The classes gain on each
+seed, the position loses a little. The settings were chosen on seed 100: weights and batches by four trials, learning
+rates of 0.003 and 0.01 for either method, dropout 0.3 and 0.5 for supervised training.
 """
 
 import keras
@@ -71,7 +74,7 @@ def train(method: str, seed: int) -> tuple[float, float]:
         augmentation=keras.layers.GaussianNoise(0.15),
         consistency_weights={"class": 60.0, "position": 3.0},
     )
-    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.003, STEPS)))
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, STEPS)))
     callback = keras_mt.MeanTeacherCallback(WEIGHTS[method], rampup_steps=STEPS // 10, ema_decay=0.98, verbose=False)
     model.fit(batches, steps_per_epoch=STEPS, callbacks=[callback], verbose=0)
     results = model.evaluate(test, {"class": test_kinds, "position": test_places}, verbose=0, return_dict=True)
