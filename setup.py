@@ -1,4 +1,4 @@
-"""The long description for a package index: the README without links that lead nowhere there. All else: pyproject.toml."""
+"""The long description for a package index: the README without links that lead nowhere there. Else: pyproject.toml."""
 
 import re
 from pathlib import Path

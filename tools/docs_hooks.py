@@ -1,4 +1,4 @@
-"""Pages of the site that are files of the repository's root: MkDocs reads `docs/` alone, and their links go elsewhere."""
+"""Pages of the site that are files of the root: MkDocs reads `docs/` alone, and their links go elsewhere."""
 
 import re
 from pathlib import Path

@@ -117,6 +117,7 @@ def test_the_pages_are_built_without_a_warning_and_the_api_has_docstrings(site):
     page = "".join(path.read_text() for path in (site / "api").glob("*/index.html"))
     for words in ("MeanTeacherCallback", "consistency_start_step", "two_stream", "softmax(student)"):
         assert words in page
+    assert "<strong><code>y_true</code></strong>" in page  # Of `Call arguments`.
     assert "What is stable" in (site / "contributing" / "index.html").read_text()
     assert "Keep a Changelog" in (site / "changes" / "index.html").read_text()
 
