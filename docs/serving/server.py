@@ -31,7 +31,7 @@ def application(folder):
     answer_files = model.signatures["files"]
     names = pathlib.Path(folder, "assets", "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
     app = flask.Flask(__name__)
-    app.json.sort_keys = False
+    app.json.sort_keys = app.json.ensure_ascii = False
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, MAX_FORM_PARTS=MOST_PICTURES)
 
     def answer(content):
@@ -118,7 +118,7 @@ def main(arguments):
     app = application(folder)
     try:
         server = waitress.create_server(
-            app, host="127.0.0.1", port=int(arguments[1]), max_request_body_size=LARGEST_BODY + 1
+            app, host="127.0.0.1", port=int(arguments[1]), max_request_body_size=LARGEST_BODY
         )
     except OSError as error:
         sys.exit(f"port {arguments[1]} can't be used ({error.strerror})")

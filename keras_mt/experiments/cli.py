@@ -1,10 +1,12 @@
 """How the programs start and how they fail: one sentence on stderr, status 2 for usage, 1 for the rest."""
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 
 from keras_mt.errors import ArgumentError
@@ -36,7 +38,8 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None) -> Non
             return
         extras.require("experiments")
         prepared = commands.prepared(name, arguments)
-        _imported(name).main(*prepared)
+        with _warnings_as_sentences():
+            _imported(name).main(*prepared)
     except UsageError as error:
         _fail(f"error: {error}", 2)
     except ArgumentError as error:
@@ -83,6 +86,24 @@ def _imported(name):
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextlib.contextmanager
+def _warnings_as_sentences():
+    """Shows what the library warns of as the programs' own warnings are: once, and without lines of code."""
+    shown = set()
+    with warnings.catch_warnings():
+        as_usual = warnings.showwarning
+
+        def show(message, category, *place, **more):
+            if not issubclass(category, UserWarning):
+                as_usual(message, category, *place, **more)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                print(f"warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = show
+        yield
 
 
 def _write_utf8():

@@ -159,9 +159,15 @@ def _check_sheet(path, pictures, force):
         raise UsageError(f"{named} is a folder; name a PNG file")
     if not path.exists():
         return
+    if not path.is_file():
+        raise UsageError(f"{named} is no file; name a PNG file")
     if any(path.samefile(picture) for picture in pictures):
         raise UsageError(f"{named} is one of the pictures; name another file")
-    start = path.open("rb").read(4096)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError as error:
+        raise UsageError(f"{named} is there already and can't be read ({error.strerror}); name another file") from error
     if not start.startswith(b"\x89PNG"):
         raise UsageError(f"{named} is there already and no PNG file; name another file")
     if SHEET.encode() not in start and not force:
@@ -179,8 +185,10 @@ def _pictures(arguments):
             if not found:
                 raise UsageError(f"{argument} holds no pictures ({', '.join(SUFFIXES)})")
             paths += found
-        elif argument.exists():
+        elif argument.is_file():
             paths.append(argument)
+        elif argument.exists():
+            raise UsageError(f"{argument} is no file; files or folders of pictures are needed")
         else:
             raise UsageError(f"{argument} is not there; files or folders of pictures are needed")
     return paths

@@ -1,6 +1,7 @@
 """The command line: flags are defined from the fields of options, parsed into them, and written as a flagfile."""
 
 import dataclasses
+import re
 import shutil
 import sys
 import textwrap
@@ -65,7 +66,8 @@ def parse(classes: Sequence[type[Options]], arguments: Sequence[str]) -> Command
     try:
         _, *rest = values(["", *_without_flagfiles(arguments, ())])
     except (flags.Error, ValueError) as error:
-        raise UsageError(str(error)) from error
+        fields = {field.name: field for options in classes for field in dataclasses.fields(options)}
+        raise UsageError(_in_words(str(error), fields)) from error
     parsed = tuple(
         options(**{field.name: _value(field, values[field.name].value) for field in dataclasses.fields(options)})
         for options in classes
@@ -134,6 +136,18 @@ def _define(field, values):
         flags.DEFINE_enum(name, field.default, about["choices"], about["help"], **common)
     else:
         flags.DEFINE_string(name, field.default, about["help"], **common)
+
+
+def _in_words(text, fields):
+    """What absl says of a value, with what is allowed instead of how it was converted."""
+    found = re.match(
+        r"flag --(\w+)=(.*?): (?=invalid literal|could not convert|\('Non-boolean|int too|Exceeds)", text, re.DOTALL
+    )
+    if not found or found[1] not in fields:
+        return text.removeprefix("flag ") if text.startswith("flag --") else text
+    name, value = found.groups()
+    kind = {int: "a whole number", float: "a number", bool: "true or false"}[kind_of(fields[name])]
+    return f"--{name}={value} must be {' '.join(part for part in (kind, bounds_of(fields[name])) if part)}"
 
 
 def _value(field, value):

@@ -62,9 +62,11 @@ def read_text(path: Path) -> str:
         DamagedFileError: If it can't be read as that, or is larger than 64 MB.
     """
     try:
-        if path.stat().st_size > _LARGEST:
+        with open(path, "rb") as file:
+            content = file.read(_LARGEST + 1)  # Its size is not asked for: that of a device is 0, and it may never end.
+        if len(content) > _LARGEST:
             raise DamagedFileError(f"{path} can't be read (larger than {_LARGEST >> 20} MB)")
-        return path.read_text(encoding="utf-8-sig")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise DamagedFileError(f"{path} can't be read (no text: byte {error.start} is no UTF-8)") from error
     except OSError as error:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 from support.programs import TINY, run_program
-from support.svhn_files import prepare_tfds, write_mat_files
+from support.svhn_files import SIZES, prepare_tfds, write_mat_files
 from support.wrong_flags import CASES
 
 from keras_mt.experiments import checks, cli
 from keras_mt.experiments.config import Config
+from keras_mt.experiments.datasets.in_memory import load_in_memory
+from keras_mt.experiments.errors import DataError
 
 
 def contents(folder):
@@ -235,6 +237,48 @@ def test_a_damaged_tfds_file_is_named(fails, prepared, tmp_path, damage, message
     sentence = fails(*TINY, *flags, f"--cache_dir={tmp_path / 'cache'}", status=1)
     assert message in sentence
     assert "svhn_cropped" in sentence
+
+
+def test_another_version_in_a_tfds_folder_is_named_and_can_be_asked_for(fails, prepared, tmp_path, monkeypatch):
+    data_dir = shutil.copytree(prepared, tmp_path / "data")
+    (there,) = (path for path in (data_dir / "svhn_cropped").iterdir() if path.name[0].isdigit())
+    there.rename(there.with_name("1.2.3"))
+
+    def started(*_, **__):
+        raise AssertionError("a download was started")
+
+    monkeypatch.setattr("tensorflow_datasets.core.DatasetBuilder.download_and_prepare", started)
+    run, cache = f"--run_dir={tmp_path / 'run'}", f"--cache_dir={tmp_path / 'cache'}"
+    for dataset, reason in (
+        ("svhn_cropped", "this version of TensorFlow Datasets reads"),
+        (f"svhn_cropped:{there.name}", "is asked for"),
+    ):
+        sentence = fails(
+            *TINY, f"--dataset={dataset}", "--num_labels=20", f"--data_dir={data_dir}", run, cache, status=1
+        )
+        assert f"--data_dir={data_dir} holds svhn_cropped as 1.2.3, not as {there.name}, which {reason}" in sentence
+        assert "give --dataset=svhn_cropped:1.2.3 to read what is there" in sentence
+    sentence = fails(*TINY, "--dataset=svhn_cropped:9.9.9", f"--data_dir={data_dir}", run, cache, status=2)
+    assert "--dataset=svhn_cropped:9.9.9 is of no version that there is" in sentence
+    assert there.name in sentence
+    monkeypatch.undo()
+    data = load_in_memory("svhn_cropped:1.2.3", str(data_dir), cache_dir=str(tmp_path / "cache"), num_labels=20)
+    assert data.num_examples == SIZES["train"]
+
+
+def test_a_user_without_the_folder_gets_the_download(tmp_path, monkeypatch):
+    asked = []
+
+    def started(builder, *_, **__):
+        asked.append(builder.name)
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("tensorflow_datasets.core.DatasetBuilder.download_and_prepare", started)
+    for data_dir in (None, str(tmp_path / "new"), str(tmp_path)):
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "default"))
+        with pytest.raises(DataError, match="can't be downloaded"):
+            load_in_memory("svhn_cropped", data_dir, num_labels=20)
+    assert asked == ["svhn_cropped"] * 3
 
 
 def test_more_extra_images_than_there_are_is_named(fails, prepared, tmp_path):

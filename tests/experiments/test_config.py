@@ -163,6 +163,23 @@ def test_a_mistyped_argument_is_one_sentence(argument):
     assert argument.strip("-=").partition("=")[0].removeprefix("no") in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("--seed=x", "--seed=x must be a whole number from 0 to 2,147,483,647"),
+        ("--seed=1.5", "--seed=1.5 must be a whole number from 0 to 2,147,483,647"),
+        ("--batch_size=", "--batch_size= must be a whole number from 1 to 1,000,000"),
+        ("--width=wide", "--width=wide must be a number from 0.01 to 16.0"),
+        ("--flip=sideways", "--flip=sideways must be true or false"),
+        ("--method=magic", "--method=magic: value should be one of"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_with_what_is_allowed(argument, sentence):
+    with pytest.raises(UsageError) as raised:
+        commands.prepared("train", ["--run_dir=nowhere", argument])
+    assert str(raised.value).startswith(sentence)
+
+
 def test_a_ramp_is_cut_off_only_for_a_flagfile_that_the_command_line_makes_short(capsys):
     config = Config(rampup_steps=500, training_steps=10)
     checks.check_ramps(config, {"flagfile", "training_steps"})

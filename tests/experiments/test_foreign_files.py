@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -200,6 +201,36 @@ def test_an_empty_path_is_no_picture(run, said):
     status, errors = said("predict", [f"--run_dir={run}", ""])
     assert status == 2
     assert "no pictures were named" in errors
+
+
+def test_a_device_is_no_picture_no_contact_sheet_and_no_text_without_an_end(run, tmp_path, said):
+    picture = str(write_picture(tmp_path / "p.png"))
+    for arguments, reason in (
+        (("predict", [f"--run_dir={run}", "/dev/zero"]), "/dev/zero is no file"),
+        (
+            ("predict", [f"--run_dir={run}", "--contact_sheet=/dev/null", picture]),
+            "--contact_sheet=/dev/null is no file",
+        ),
+        (
+            ("predict", [f"--run_dir={run}", "--contact_sheet=/proc/self/mem", picture]),
+            "mem is there already and can't",
+        ),
+        (("train", ["--flagfile=/dev/zero"]), "--flagfile=/dev/zero can't be read (larger than 64 MB)"),
+        (("sweep", ["--sweep=/dev/zero"]), "--sweep=/dev/zero can't be read (larger than 64 MB)"),
+    ):
+        status, errors = said(*arguments)
+        assert status == 2
+        assert reason in errors
+
+
+def test_what_the_library_warns_of_is_said_once_and_without_code(run, said, monkeypatch):
+    def warn(*_):
+        for place in (1, 2):
+            warnings.warn("Mind this.", stacklevel=place)
+
+    monkeypatch.setattr("keras_mt.experiments.report.main", warn)
+    monkeypatch.setattr(warnings, "filters", [("always", None, Warning, None, 0)])
+    assert said("report", [f"--runs={run}"]) == (0, "warning: Mind this.\n")
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ def test_flags_vary_together_and_are_set_for_all(sweep):
         ('[[grid]]\nflagfile = "tiny.cfg"\nvary = { method = "pi" }\n', "vary.method must be a list"),
         ('[[grid]]\nflagfile = "tiny.cfg"\nvary = { "flip, width" = [[true]] }\n', "needs lists of 2 values"),
         ('[[grid]]\nflagfile = "tiny.cfg"\n' * 2, "two runs that are the same"),
+        ('[[grid]]\nflagfile = "tiny.cfg"\nvary = { run_dir = ["a"] }\n', "run_dir is given by --runs"),
     ],
 )
 def test_a_wrong_sweep_file_is_named(sweep, text, culprit):

@@ -38,9 +38,7 @@ def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_nam
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
-        name, *rest = line.split()
-        if name not in index_of and len(rest) > 1:
-            name, *rest = line.rsplit(maxsplit=1)  # A name with spaces.
+        name, class_name = _parts(line.strip(), index_of)
         index = index_of.get(name)
         if index is None:
             refuse(
@@ -51,11 +49,18 @@ def read_labels_file(path: str, names: np.ndarray, labels: np.ndarray, class_nam
             refuse(number, f"{in_words(name)} is already named in line {chosen[index]}")
         if labels[index] < 0:
             refuse(number, f"{in_words(name)} has no class")
-        if rest and rest != [native(class_names[labels[index]])]:
-            refuse(
-                number, f"{in_words(name)} is of class {class_names[labels[index]]!r}, not {in_words(' '.join(rest))}"
-            )
+        if class_name and class_name != native(class_names[labels[index]]):
+            refuse(number, f"{in_words(name)} is of class {class_names[labels[index]]!r}, not {in_words(class_name)}")
         chosen[index] = number
     if not chosen:
         raise ArgumentError("labels_file", path, "names no image")
     return np.array(sorted(chosen))
+
+
+def _parts(line, known):
+    """The name of an image and its class, both of which may hold spaces: the longest name that is known."""
+    cuts = [len(line), *(place for place in range(len(line) - 1, 0, -1) if line[place].isspace())]
+    for cut in cuts:
+        if line[:cut].rstrip() in known:
+            return line[:cut].rstrip(), line[cut:].strip()
+    return (line.split()[0], "") if len(line.split()) < 3 else (line, "")

@@ -26,6 +26,9 @@ def _builder(name, data_dir):
     try:
         return tfds.builder(name, data_dir=data_dir)
     except Exception as error:
+        words = str(error).rpartition("Dataset ")[2].strip().rstrip(".")
+        if "cannot be loaded at version" in words:  # "NAME cannot be loaded at version 9.9.9, only: 3.0.1".
+            raise ArgumentError("dataset", name, f"is of no version that there is ({words})") from error
         raise ArgumentError(
             "dataset",
             name,
@@ -59,9 +62,12 @@ def open_builder(name: str, data_dir: str | None):
         )
     there = _other_versions(builder, data_dir)
     if there:  # To download another would take hours, and is not what a prepared folder is given for.
+        known, _, version = name.partition(":")
+        asked = "is asked for" if version else "this version of TensorFlow Datasets reads"
         raise DataError(
-            f"`data_dir={data_dir}` holds {name} as {', '.join(there)}, not as {builder.data_path.name}, which this "
-            f"version of TensorFlow Datasets reads; give `dataset={name}:VERSION` for it, or another folder"
+            f"`data_dir={data_dir}` holds {known} as {', '.join(there)}, not as {builder.data_path.name}, which "
+            f"{asked}; give `dataset={known}:{there[-1]}` to read what is there, or a folder without {known} to "
+            "download it"
         )
     try:
         builder.download_and_prepare()

@@ -102,8 +102,9 @@ def _runs_of(path, grid):
     for choice in itertools.product(*axes):
         changed = {name: value for part in choice for name, value in part.items()}
         values = fixed | changed
-        if "seed" in values:
-            raise UsageError(f"--sweep={path}: seed is given by seeds = [...], not by set or vary")
+        for name, instead in (("seed", "seeds = [...]"), ("run_dir", "--runs")):
+            if name in values:
+                raise UsageError(f"--sweep={path}: {name} is given by {instead}, not by set or vary")
         label = ",".join([flagfile.stem, *(f"{name}={_text(value)}" for name, value in values.items())])
         for seed in seeds:
             seeded = {**values, "seed": seed, "data_seed": values.get("data_seed", seed)}

@@ -12,6 +12,7 @@ from support.programs import run_program, same_weights
 from keras_mt.data import Sampling
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.image_views import plain_view, random_view
+from keras_mt.experiments.datasets.labels_file import read_labels_file
 from keras_mt.experiments.datasets.streamed import is_streamed, load_streamed
 from keras_mt.experiments.errors import DataError
 
@@ -104,6 +105,22 @@ def test_a_wrong_labels_file_is_named(folder, tmp_path, text, culprit):
         load(folder, labels_file=str(path))
 
 
+def test_names_and_classes_with_spaces_are_read(tmp_path):
+    names = np.array(["a b/1 of 2.png", "a b/2 of 2.png", "c/x.png", "c/x y.png", "c/x y a b.png"])
+    labels = np.array([0, 0, 1, 1, 1])
+    path = tmp_path / "list.txt"
+    for lines, found in (
+        (["a b/1 of 2.png", "c/x.png c", "  c/x y.png  "], [0, 2, 3]),
+        (["a b/1 of 2.png a b", "2 of 2.png\ta b", "c/x y a b.png"], [0, 1, 4]),
+    ):
+        path.write_text("\n".join(lines))
+        assert read_labels_file(str(path), names, labels, ("a b", "c")).tolist() == found
+    for line, reason in (("c/x y.png a b", "is of class 'c', not 'a b'"), ("a b/3 of 2.png", "is no training image")):
+        path.write_text(line)
+        with pytest.raises(ArgumentError, match=reason):
+            read_labels_file(str(path), names, labels, ("a b", "c"))
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name(folder, tmp_path):
     path = tmp_path / "labels.txt"
     path.write_text(f"{CLASSES[1]}_3.png\n", encoding="utf-8-sig")
@@ -165,6 +182,16 @@ def test_a_test_folder_of_an_unknown_class_is_refused(tmp_path):
     (tmp_path / "test" / "new").mkdir()
     with pytest.raises(ArgumentError, match="`data_dir` has a folder 'new' in .*test that is none of the classes"):
         load(tmp_path)
+
+
+def test_a_folder_that_is_named_like_a_picture_is_none_and_a_link_to_nothing_is_said(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "train" / CLASSES[0] / "album.jpg").mkdir()
+    expected = 3 * 8 + 6
+    assert load_streamed("folder", str(tmp_path), image_size=16).num_examples == expected
+    (tmp_path / "train" / CLASSES[0] / "gone.jpg").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match=r"gone\.jpg"):  # The programs make a sentence of it.
+        load_streamed("folder", str(tmp_path), image_size=16)
 
 
 def test_a_picture_whose_name_is_no_utf_8_is_read(tmp_path):

@@ -1,0 +1,83 @@
+"""A run on a folder of pictures goes on with the folder that it began with, and with no other."""
+
+import shutil
+
+import pytest
+from support.image_files import CLASSES, write_folder
+from support.programs import in_process
+
+FLAGS = (
+    "--dataset=folder", "--image_size=16", "--width=0.0625", "--batch_size=4", "--labeled_per_batch=2",
+    "--training_steps=2", "--rampup_steps=1", "--evaluation_steps=2", "--checkpoint_steps=1",
+    "--max_consistency_weight=5",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A folder of pictures of two classes, a list of labels, and a finished run on them."""
+    folder = tmp_path_factory.mktemp("folder")
+    write_folder(folder / "data")
+    for split in ("train", "test"):
+        shutil.move(folder / "data" / split / CLASSES[2], folder / f"{split} of the third")
+    (folder / "labels.txt").write_text("\n".join(f"{name}/{name}_{n}.JPEG" for name in CLASSES[:2] for n in (0, 2)))
+    status, _, errors = train(folder)
+    assert status == 0, errors
+    return folder
+
+
+def train(folder):
+    paths = (f"--{flag}={folder / name}" for flag, name in (("data_dir", "data"), ("labels_file", "labels.txt")))
+    return in_process("train", *FLAGS, *paths, f"--run_dir={folder / 'run'}")
+
+
+def more_labels(folder):
+    with open(folder / "labels.txt", "a") as file:
+        file.write(f"\n{CLASSES[0]}/{CLASSES[0]}_4.JPEG")
+
+
+def a_class_more(folder):
+    for split in ("train", "test"):
+        shutil.move(folder / f"{split} of the third", folder / "data" / split / CLASSES[2])
+
+
+def a_picture_more(folder):
+    first = folder / "data" / "train" / CLASSES[0] / f"{CLASSES[0]}_0.JPEG"
+    shutil.copy(first, first.with_name("more.JPEG"))
+
+
+def another_picture(folder):
+    first, second = (folder / "data" / "train" / CLASSES[n] / f"{CLASSES[n]}_0.JPEG" for n in (0, 1))
+    shutil.copy(first, second)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (more_labels, "the training data are not those of checkpoint"),
+        (a_picture_more, "the training data are not those of checkpoint"),
+        (another_picture, "the training data are not those of checkpoint"),
+        (a_class_more, f"the data have 3 classes ({', '.join(CLASSES)}) and checkpoint"),
+    ],
+)
+def test_data_that_are_not_the_runs_are_refused_and_nothing_is_lost(begun, tmp_path, change, sentence):
+    # The paths stay what they are: they are part of what the run is.
+    copy = shutil.copytree(begun, tmp_path / "kept")
+    try:
+        before = sorted(str(path) for path in (begun / "run").rglob("*"))
+        change(begun)
+        status, _, errors = train(begun)
+        assert status == 1
+        assert sentence in errors
+        assert "remove" not in errors
+        assert "can be read" not in errors
+        assert sorted(str(path) for path in (begun / "run").rglob("*")) == before
+    finally:
+        shutil.rmtree(begun)
+        shutil.copytree(copy, begun)
+
+
+def test_with_its_own_data_the_run_is_done(begun):
+    status, output, errors = train(begun)
+    assert status == 0, errors
+    assert "continues at step 2, 2 steps in all" in output
