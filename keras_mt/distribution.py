@@ -7,6 +7,11 @@ import tensorflow as tf
 
 from keras_mt import tasks
 
+# An iterator of TensorFlow 2.21 that is deleted while it reads ahead for the devices can end the process: its background
+# thread then reads from what is freed (MultiDeviceIterator). `fit` deletes one each time it looks at the first batch.
+# The pipelines themselves read ahead.
+_READ_NOTHING_AHEAD = tf.distribute.InputOptions(experimental_per_replica_buffer_size=0)
+
 
 def several_workers() -> bool:
     """Whether the active strategy spans several machines."""
@@ -53,7 +58,7 @@ def distributed(make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset | tf.di
         first = here * context.input_pipeline_id
         return make(num_replicas=num_replicas, replicas=range(first, first + here))
 
-    return strategy.distribute_datasets_from_function(of_machine)
+    return strategy.distribute_datasets_from_function(of_machine, _READ_NOTHING_AHEAD)
 
 
 class ReplicatedModel:
