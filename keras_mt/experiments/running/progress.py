@@ -50,7 +50,7 @@ class ProgressBar(StepCallback):
                 file=sys.stdout,
                 disable=None,
                 bar_format=_BAR,
-                dynamic_ncols=True,
+                nrows=24,  # Of a terminal that says it has none, such as that of a container, tqdm would show nothing.
             )
         else:
             self._bar.set_postfix_str(_costs(logs) + self._errors, refresh=False)

@@ -1,4 +1,5 @@
 import io
+import os
 import sys
 
 from keras_mt.experiments.running.progress import ProgressBar, report
@@ -45,6 +46,19 @@ def test_the_bar_shows_rate_time_left_costs_and_the_errors_of_the_last_evaluatio
     assert "steps/s" in last
     assert "left" in last
     assert "loss 0.500 (labels 0.400, consistency 0.100); student 25.00 %, teacher 12.50 %" in last
+
+
+def test_a_terminal_that_does_not_say_how_many_rows_it_has_gets_the_bar_too(monkeypatch):
+    """A pseudo-terminal has a size of 0×0 until somebody sets one."""
+    here, there = os.openpty()
+    with open(there, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        take_steps(0, 3)
+        terminal.flush()
+        shown = os.read(here, 4096).decode()
+    os.close(here)
+    assert "3/3" in shown
+    assert "steps/s" in shown
 
 
 def test_a_run_without_steps_to_do_compiles_nothing(capsys):
