@@ -18,7 +18,8 @@ from support.programs import ROOT
 import keras_mt
 
 PAGES = sorted(path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md"))
-WITH_CODE = [page for page in PAGES if "```python" in (ROOT / page).read_text()]
+# That of the quick start is run by the README's test: it is the same.
+WITH_CODE = [p for p in PAGES if "```python" in (ROOT / p).read_text() and p.name != "index.md"]
 
 
 def code_of(page):

@@ -4,6 +4,7 @@ import re
 import shlex
 import tomllib
 
+import keras
 import pytest
 from support.programs import ROOT
 
@@ -32,7 +33,9 @@ def without_figures(text):
     return re.sub(r"\d+\.\d+(e-\d+)?", "#", text)
 
 
-def test_the_readmes_script_trains_a_plain_model_and_prints_what_it_says(capsys):
+def test_the_script_of_readme_and_quick_start_trains_a_plain_model_and_prints_what_it_says(
+    capsys, tmp_path, monkeypatch
+):
     script, printed = re.findall(r"```(?:python)?\n(.*?)```", README, re.DOTALL)[:2]
     scope = {}
     exec(compile(script, "README.md", "exec"), scope)
@@ -41,6 +44,13 @@ def test_the_readmes_script_trains_a_plain_model_and_prints_what_it_says(capsys)
     assert results["teacher_error"] < 0.2
     assert "the teacher predicts" in shown
     assert without_figures(shown).split() == without_figures(printed).split()
+
+    quick_start = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+    same, *further = "".join(re.sub(r"  # \d.*", "", block) for block in quick_start).partition(script)[1:]
+    assert same == script
+    monkeypatch.chdir(tmp_path)
+    exec(compile("".join(further), "index.md", "exec"), scope)
+    assert type(keras.saving.load_model("teacher.keras")) is keras.Sequential
 
 
 @pytest.fixture
