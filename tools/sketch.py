@@ -1,10 +1,11 @@
-"""Draws what two labeled points and many unlabeled ones teach a small network under each of the four methods.
+"""Draws what two labeled points and many unlabeled ones teach a small network under each method.
 
     python tools/sketch.py [--out docs/sketch.png]
 
 After figure 1 of Tarvainen & Valpola (2017), a two-class toy problem: here two interleaved half circles, of which one
 point each is labeled. A sketch: one seed, settings chosen so that consistency does its work on these very points; it
-shows what the methods do, and nothing about which is better.
+shows what the methods do, and nothing about which is better. The adversarial perturbation stands in place of the noise
+on the input that the others have.
 """
 
 import argparse
@@ -26,7 +27,16 @@ TITLES = {
     "pi": "Π model",
     "temporal_ensembling": "temporal ensembling",
     "mean_teacher": "Mean Teacher (teacher)",
+    "interpolation": "interpolation (teacher)",
+    "vat": "virtual adversarial",
 }
+# What a panel is, where it is not a method of that name.
+METHODS = {"interpolation": "mean_teacher"}
+ADDED = {
+    "interpolation": {"mixing": keras_mt.mixing.Interpolation(alpha=0.1)},
+    "vat": {"perturbation": keras_mt.VirtualAdversarial(epsilon=0.2), "consistency": "kl"},
+}
+WEIGHTS = {"supervised": 0.0, "vat": 5.0}
 POINTS, STEPS = 300, 3000
 # Color-blind safe (Okabe & Ito): orange and blue.
 COLORS = ("#E69F00", "#0072B2")
@@ -45,24 +55,26 @@ def half_circles() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return points.astype("float32"), classes, labels
 
 
-def train(method: str, points: np.ndarray, labels: np.ndarray) -> keras.Model:
-    """Trains a small network under a method and returns the network to draw."""
+def train(panel: str, points: np.ndarray, labels: np.ndarray) -> keras.Model:
+    """Trains a small network as a panel shows it and returns the network to draw."""
     keras.utils.set_random_seed(0)
+    method = METHODS.get(panel, panel)
     student = keras.Sequential(
         [
             keras.Input((2,)),
-            keras_mt.layers.GaussianNoise(0.1),
+            keras_mt.layers.GaussianNoise(0.0 if panel == "vat" else 0.1),
             keras.layers.Dense(64, activation="relu"),
             keras.layers.Dense(64, activation="relu"),
             keras.layers.Dense(2),
         ]
     )
-    model = keras_mt.MeanTeacher(student, method=method, num_examples=len(points))
+    model = keras_mt.MeanTeacher(student, method=method, num_examples=len(points), **ADDED.get(panel, {}))
     # The classification cost as a mean over the two labeled points, not over the whole batch.
     loss = keras_mt.losses.ClassificationCost(reduction="mean_with_sample_weight")
     model.compile(keras.optimizers.Adam(0.01), loss=loss)
-    weight = 0.0 if method == "supervised" else 30.0
-    callback = keras_mt.MeanTeacherCallback(weight, rampup_steps=STEPS // 5, ema_decay=0.95, verbose=False)
+    callback = keras_mt.MeanTeacherCallback(
+        WEIGHTS.get(panel, 30.0), rampup_steps=STEPS // 5, ema_decay=0.95, verbose=False
+    )
     x = (points, np.arange(len(points))) if method == "temporal_ensembling" else points
     batches = tf.data.Dataset.from_tensors((x, labels)).repeat()
     model.fit(batches, steps_per_epoch=STEPS, verbose=0, shuffle=False, callbacks=[callback])
@@ -74,12 +86,12 @@ def draw(networks: dict[str, keras.Model], points: np.ndarray, classes: np.ndarr
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 3.4), layout="constrained")
+    figure = Figure(figsize=(10.5, 5.8), layout="constrained")
     horizontal, vertical = np.meshgrid(np.linspace(-1.5, 2.5, 200), np.linspace(-1.1, 1.6, 135))
     grid = np.stack([horizontal.ravel(), vertical.ravel()], 1).astype("float32")
     colors = LinearSegmentedColormap.from_list("classes", [COLORS[0], "#FFFFFF", COLORS[1]])
     errors = {}
-    for axis, (method, network) in zip(figure.subplots(1, 4, sharey=True), networks.items(), strict=True):
+    for axis, (method, network) in zip(figure.subplots(2, 3, sharey=True).ravel(), networks.items(), strict=True):
         probability = keras.ops.softmax(network(grid))[:, 1].numpy().reshape(horizontal.shape)
         axis.contourf(horizontal, vertical, probability, np.linspace(0, 1, 21), cmap=colors, alpha=0.75)
         axis.contour(horizontal, vertical, probability, [0.5], colors="black", linewidths=1.2)
@@ -99,7 +111,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("sketch.png"), help="PNG file to write")
     options = parser.parse_args()
     points, classes, labels = half_circles()
-    networks = {method: train(method, points, labels) for method in TITLES}
+    networks = {panel: train(panel, points, labels) for panel in TITLES}
     errors = draw(networks, points, classes, labels, options.out)
     for method, error in errors.items():
         print(f"{TITLES[method]:<24} {100 * error:.1f} % of {POINTS} points wrong")

@@ -3,7 +3,7 @@ import sys
 from support.programs import ROOT
 
 
-def test_the_sketch_trains_all_four_methods_and_draws_them(tmp_path, monkeypatch, capsys):
+def test_the_sketch_trains_all_methods_and_draws_them(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import sketch
 

@@ -82,7 +82,8 @@ def test_a_run_with_every_part_continues_evaluates_and_exports_its_second_averag
     average, teacher = (saved_networks.load(RunDirectory(str(run)), which) for which in (None, "teacher"))
     assert (average.which, teacher.which) == ("average", "teacher")
     images = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 1)).astype("uint8")
-    served = tf.saved_model.load(str(run / "exported_teacher")).serve(images)["probabilities"]
+    loaded = tf.saved_model.load(str(run / "exported_teacher"))
+    served = loaded.serve(images)["probabilities"]
     np.testing.assert_allclose(served, tf.nn.softmax(average.network(images)), atol=1e-5)
     assert np.abs(served - tf.nn.softmax(teacher.network(images))).max() > 1e-4
 
