@@ -23,6 +23,7 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None) -> Non
         name: Which one; by default the first argument says it, as in `keras-mt train --help`.
         arguments: The command line after that; by default this process'.
     """
+    _open_what_is_closed()
     _write_utf8()
     try:
         arguments = list(flagging.arguments_of_process() if arguments is None else arguments)
@@ -104,6 +105,18 @@ def _warnings_as_sentences():
 
         warnings.showwarning = show
         yield
+
+
+def _open_what_is_closed():
+    """After `>&-` say, or the next file that is opened would be what the program writes to."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # Takes the lowest number that is free.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - to the end of the process.
 
 
 def _write_utf8():

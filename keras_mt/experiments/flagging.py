@@ -168,11 +168,12 @@ def _without_flagfiles(arguments, opened):
             expanded.append(argument)
             continue
         value = value if given else next(remaining, "")
-        path = Path(value).expanduser().resolve()
+        file = Path(value).expanduser()
+        path = file.resolve()
         if path in opened:
             raise UsageError(f"--flagfile={path} includes itself, through {' and '.join(map(str, opened))}")
         try:
-            lines = [native(line.strip()) for line in read_text(path).splitlines()]
+            lines = [native(line.strip()) for line in read_text(file).splitlines()]  # A pipe has no path.
         except DamagedFileError as error:
             raise UsageError(f"--flagfile={error}; a file of flags is needed") from error
         lines = [line for line in lines if line and not line.startswith(("#", "//"))]

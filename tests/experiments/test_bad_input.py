@@ -190,6 +190,7 @@ MAT_DAMAGES = {
     "label 0": (_mat(y=np.zeros((30, 1), "uint8")), 1, "labels from 0 to 0"),
     "label 11": (_mat(y=np.full((30, 1), 11, "uint8")), 1, "labels from 11 to 11"),
     "float labels": (_mat(y=np.full((30, 1), 1.5)), 1, "labels from 1.5 to 1.5"),
+    "labels that are text": (_mat(y=np.array(["one"] * 30)[:, None]), 1, "holds labels of <U3"),
     "a class without examples": (_mat(y=np.full((30, 1), 3, "uint8")), 2, "--num_labels=20"),
 }
 
