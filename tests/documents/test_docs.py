@@ -119,6 +119,10 @@ def test_the_pages_are_built_without_a_warning_and_the_api_has_docstrings(site):
     for words in ("MeanTeacherCallback", "consistency_start_step", "two_stream", "softmax(student)"):
         assert words in page
     assert "<strong><code>y_true</code></strong>" in page  # Of `Call arguments`.
+    returned = (
+        page.partition('id="keras_mt.data.two_stream.two_stream"')[2].partition("Returns:")[2].partition("</ul>")[0]
+    )
+    assert returned.count("<li") == 1  # One thing, though it takes several lines.
     assert "What is stable" in (site / "contributing" / "index.html").read_text()
     assert "Keep a Changelog" in (site / "changes" / "index.html").read_text()
 
