@@ -111,7 +111,8 @@ class EvaluationLog(StepCallback):
         self.rows.append(row)
         self._write_rows()
         self._write_events(row)
-        by_chance = chance.no_better(min(row["student_error"], row["teacher_error"]), self._chance)
+        lowest = min(row[f"{network}_error"] for network in NETWORKS if f"{network}_error" in row)
+        by_chance = chance.no_better(lowest, self._chance)
         errors = f"{errors_in_words(row)} error{' (no better than chance)' if by_chance else ''}"
         report(f"step {self.step}/{self.last_step}: {errors}; {self.time_left()} left")
 

@@ -47,3 +47,8 @@ def _check_shards(config, replicas):
             f"--labeled_per_batch={labeled} must be a multiple of the {replicas} devices with --separate_passes or "
             "--averaged_over=participants, where each device takes the mean of its own"
         )
+    if uneven and not config.strong_on_labeled:
+        raise UsageError(
+            f"--labeled_per_batch={labeled} must be a multiple of the {replicas} devices with --nostrong_on_labeled, "
+            "where each device leaves as many rows as they are"
+        )

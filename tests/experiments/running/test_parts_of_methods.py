@@ -12,8 +12,9 @@ from support.small_students import examples, largest, noisy
 
 import keras_mt
 from keras_mt.experiments import cli
+from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import UsageError
-from keras_mt.experiments.running import saved_networks
+from keras_mt.experiments.running import saved_networks, strategy
 from keras_mt.experiments.running.checkpoint_files import Identity
 from keras_mt.experiments.running.checkpoints import Checkpoints
 from keras_mt.experiments.running.cluster import Cluster
@@ -97,7 +98,8 @@ def test_a_run_without_a_second_average_has_none_to_load(tiny_run):
 
 @pytest.mark.parametrize("second", [False, True])
 def test_the_log_has_columns_of_the_second_average_where_there_is_one(tmp_path, second, capfd):
-    log = EvaluationLog(tmp_path / "evaluations.csv", tmp_path / "events", 0, 10)
+    chance = {"error": 90.0, "images": 100}
+    log = EvaluationLog(tmp_path / "evaluations.csv", tmp_path / "events", 0, 10, lambda step: 0.1, chance)
     for batch in range(5):
         log.on_train_batch_end(batch)
     logs = {"val_student_error": 0.3, "val_teacher_error": 0.2, "val_student_loss": 3.0, "val_loss": 1.0}
@@ -109,3 +111,12 @@ def test_the_log_has_columns_of_the_second_average_where_there_is_one(tmp_path, 
     assert (tmp_path / "events" / "average").exists() == second
     words = "student 30.00 %, teacher 20.00 %" + (", average 10.00 %" if second else "") + " error"
     assert words in capfd.readouterr().out
+
+
+def test_devices_that_do_not_share_labeled_rows_evenly_leave_none_plain():
+    config = Config(
+        batch_size=20, labeled_per_batch="10", strong_augmentation="erasing", strong_on_labeled=False, num_labels="50"
+    )
+    strategy._check_shards(config, 2)
+    with pytest.raises(UsageError, match="--labeled_per_batch=10 must be a multiple of the 4 devices with --nostrong"):
+        strategy._check_shards(config, 4)
