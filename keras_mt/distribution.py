@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from keras_mt import tasks
 
-# An iterator of TensorFlow 2.21 that is deleted while it reads ahead for the devices can end the process: its background
-# thread then reads from what is freed (MultiDeviceIterator). `fit` deletes one each time it looks at the first batch.
-# The pipelines themselves read ahead.
+# An iterator of TensorFlow 2.21 that is deleted while it reads ahead for the devices can end the process: its
+# background thread then reads from what is freed (MultiDeviceIterator). `fit` deletes one each time it looks at the
+# first batch. The pipelines themselves read ahead.
 _READ_NOTHING_AHEAD = tf.distribute.InputOptions(experimental_per_replica_buffer_size=0)
 
 
