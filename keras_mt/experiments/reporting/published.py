@@ -57,7 +57,7 @@ class Table:
         steps: The published length of a run in optimizer steps, by (method, column).
         note: A remark on its figures; may be empty.
         error: Name of its error: `error` or `top5_error`.
-        batch_sizes: The published number of images in a batch, by method, where it is not 100.
+        batch_sizes: The published number of images in a batch, by method.
     """
 
     title: str
@@ -68,7 +68,7 @@ class Table:
     steps: dict[tuple[str, str], int]
     note: str = ""
     error: str = "error"
-    batch_sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    batch_sizes: dict[str, int] = dataclasses.field(default_factory=lambda: dict.fromkeys(METHODS, 100))
 
     def place_of(self, flags: dict) -> tuple[str, str] | None:
         """Returns `(method, column)` of a run, or None if it is not of this table."""
