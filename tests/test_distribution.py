@@ -80,7 +80,10 @@ def largest(first, second, prefix):
 
 @pytest.mark.parametrize(
     ("network", "replicas"),
-    [("dense", 2), ("dense", 4), *(pytest.param("convnet", n, marks=pytest.mark.slow) for n in (2, 4))],
+    [
+        ("dense", 2),
+        *(pytest.param(n, k, marks=pytest.mark.slow) for n, k in (("dense", 4), ("convnet", 2), ("convnet", 4))),
+    ],
 )
 def test_replicas_reproduce_the_weights_of_a_single_device(trained, network, replicas):
     one, several = trained(1, network), trained(replicas, network)

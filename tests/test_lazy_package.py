@@ -48,10 +48,10 @@ def saved(tmp_path_factory):
     [
         "import keras_mt, keras",
         "import keras, keras_mt",
-        "import keras_mt, tensorflow, keras",
         "import tensorflow as tf, keras_mt; keras = tf.keras",
-        "import keras_mt.mean_teacher, keras",
-        "import keras_mt.layers, keras",
+        pytest.param("import keras_mt, tensorflow, keras", marks=pytest.mark.slow),
+        pytest.param("import keras_mt.mean_teacher, keras", marks=pytest.mark.slow),
+        pytest.param("import keras_mt.layers, keras", marks=pytest.mark.slow),
     ],
 )
 def test_a_saved_model_is_loaded_whatever_was_imported_first(saved, imports):

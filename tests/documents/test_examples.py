@@ -7,7 +7,7 @@ import pytest
 from support.programs import ROOT
 
 
-@pytest.mark.parametrize("name", ["sound_events", "two_tasks"])
+@pytest.mark.parametrize("name", [pytest.param("sound_events", marks=pytest.mark.slow), "two_tasks"])
 def test_an_example_trains_and_measures_both_of_its_outputs(name, monkeypatch):
     spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     example = importlib.util.module_from_spec(spec)
