@@ -21,7 +21,7 @@ import races
 import random_kills
 import sweeps
 import workers
-from runs import ROOT, Undisturbed, train, train_quickly
+from trained import ROOT, Undisturbed, train, train_quickly
 
 
 def main() -> int:

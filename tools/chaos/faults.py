@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from runs import Undisturbed, differences, same_command
+from trained import Undisturbed, differences, same_command
 
 _DAY = 86_400
 _SOURCE = Path(__file__).with_name("faults.c")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from runs import Undisturbed, differences, same_command
+from trained import Undisturbed, differences, same_command
 
 CLAIMING = (".", "lock", "flags.cfg", "networks.json", "evaluations.csv")
 RANDOM_MOMENTS = 6

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from runs import Undisturbed, differences, train
+from trained import Undisturbed, differences, train
 
 DELAYS = (0, 0.2, 0.5, 1.5)
 STOPS = (0.1, 0.2, 0.3, 0.5)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runs import QuickProgram, differences
+from trained import QuickProgram, differences
 
 METHODS = ("mean_teacher", "pi", "temporal_ensembling", "supervised")
 PRECISIONS = ("float32", "bfloat16")

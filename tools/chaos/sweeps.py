@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from runs import TINY, Program, Undisturbed, differences
+from trained import TINY, Program, Undisturbed, differences
 
 _SEEDS = (0, 1)
 

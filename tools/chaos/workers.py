@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runs import differences, train_quickly
+from trained import differences, train_quickly
 
 _WORKERS = 3
 _FLAGS = (
