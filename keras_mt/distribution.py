@@ -18,8 +18,8 @@ def several_workers() -> bool:
     strategy = tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False
-    tasks = strategy.cluster_resolver.cluster_spec().as_dict()
-    return sum(len(tasks.get(kind, ())) for kind in ("chief", "worker")) > 1
+    workers = strategy.cluster_resolver.cluster_spec().as_dict()
+    return sum(len(workers.get(kind, ())) for kind in ("chief", "worker")) > 1
 
 
 def sum_over_replicas(values: list) -> list:

@@ -13,10 +13,10 @@ from keras import ops
 from keras_mt import first_batch, losses, option_checks, schedules, serving, student_checks, tasks
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
-from keras_mt.outputs import Output, Sum, as_rank
+from keras_mt.outputs import Output, Sum
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.perturbation import DIVERGENCES
-from keras_mt.structures import names_of, spread, spread_metrics
+from keras_mt.structures import as_rank, names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
 from keras_mt.trackers import Average, Latest, Trackers, mean_or_nan
@@ -26,9 +26,9 @@ from keras_mt.views import (
     STRONG_TEACHER_VIEW,
     STUDENT_VIEW,
     TEACHER_VIEW,
-    UNCERTAINTY,
     Augmentation,
     SharedAugmentation,
+    noise_of_uncertainty,
     seed_of_pass,
 )
 
@@ -82,7 +82,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         separate_passes: If given, the number k of labeled rows that each batch begins with: they and the unlabeled rows
             are forwarded separately, with batch statistics of their own, and the consistency cost is that of unlabeled
             rows (the protocol of TorchSSL).
-        statistics_of: Which of the separate passes moves running statistics: `"labeled"`, the student's labeled pass
+        statistics_of: Which separate passes update running statistics: `"labeled"`, the student's labeled pass
             alone; or `"unlabeled"`, the unlabeled pass of each network. The latter is for labels in one domain only:
             the teacher sees the target domain alone, and has its statistics (French et al. 2018).
         teacher_sees: `"all"` rows of a batch, or the `"unlabeled"` ones alone, which is cheaper where labeled examples
@@ -111,8 +111,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         logit_distance: The Keras loss that measures it, by default `losses.LogitDistance()`.
         top5: Whether `evaluate` also tells the errors among the first five classes.
         teacher_statistics: The teacher's running statistics (batch normalization) are its `"own"`, from its own
-            passes as published; the `"ema"` of the student's; or a `"copy"` of them. Where no pass of the teacher moves
-            them, `"own"` means `"ema"`. `"auto"`: its own, or a copy where no pass of the teacher moves them.
+            passes as published; the `"ema"` of the student's; or a `"copy"` of them. Where no pass of the teacher
+            updates them, `"own"` means `"ema"`. `"auto"`: its own, or a copy where no pass of the teacher updates them.
         second_ema_decay: Decay in [0, 1) of a second, longer average of the student's weights, a third network
             `average` beside the teacher that teaches. It is evaluated as well, and is what predicts and is exported.
             Early on it is the plain mean of all students.
@@ -192,7 +192,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._under_strategy = tf.distribute.has_strategy()
         self.student = student
         self.teacher = teachers.make_teacher(student) if teacher is None else teacher
-        self.average = None if second_ema_decay is None else teachers.make_teacher(student)
+        self.average = None
+        if second_ema_decay is not None:
+            self.average = teachers.make_teacher(student, "Such a student can't have `second_ema_decay`.")
         self.task = task
         self.method = method
         self.consistency = consistency
@@ -224,13 +226,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self.ensembling_momentum = ensembling_momentum
 
         teachers.check_same_weights(student, self.teacher)
-        if teacher_weights == "student":
-            self.reset_teacher()
-        elif teacher is None or method != "mean_teacher":
+        if teacher_weights == "own" and (teacher is None or method != "mean_teacher"):
             raise ValueError(
                 'Argument `teacher_weights="own"` needs a network as `teacher=` and method="mean_teacher". Received: '
                 f"teacher={teacher}, method={method!r}"
             )
+        self._copy_student(self._followers())
         self.outputs_of_student = self._make_outputs(student_checks.output_spec(student))
         option_checks.check_options(self)
         self.prediction_ensembles = self._make_ensembles()
@@ -253,7 +254,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._trackers = self._make_trackers()
         self._fitted, self._fitted_in_batches = [], False
         self._label_shapes = {}
-        self._compared = teacher_weights == "own"
+        self._compared = not self._followers()
         self._warned_of_nothing = False
         self.built = True
 
@@ -282,17 +283,18 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if self.method == "vat":
             target = self._passes.target(self.student, x_of_target, self.batches_seen, False, rows=rows)
         certain = self._certain(x_of_target, rows, step)
+        goals = self._goals(target, certain, mixture)
         if self.perturbation:
-            x = self._perturbed(x, self._goals(target, certain, mixture), labeled)
+            x = self._perturbed(x, goals, labeled)
 
         # Student, costs.
         with tf.GradientTape() as tape:
             outputs, added = self._passes.student(self.student, x, self.batches_seen)
-            if self.method == "pi":  # Its target gets a gradient too; statistics move once a step.
+            if self.method == "pi":  # Its target gets a gradient too; statistics are updated once a step.
                 target = self._passes.target(self.student, x_of_target, self.batches_seen, False, rows=rows)
                 added.append(list(self.student.losses))
+                goals = self._goals(target, certain, mixture)
             labels = self._labels(y, outputs, sample_weight, self._class_weight)
-            goals = self._goals(target, certain, mixture)
             costs = self._costs(x, labels, outputs, goals, known, weight, self._penalties(added), mixture)
             loss = tf.add_n(costs.totals())
             scaled_loss = self.optimizer.scale_loss(loss)
@@ -304,11 +306,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         # Average. Without an optimizer step (gradients accumulate, or were infinite under loss scaling) it stays.
         stepped = tf.greater(tf.convert_to_tensor(self.optimizer.iterations), step)
         decay = tf.where(stepped, self._ema_decay(step), 1.0)
-        copies = self._ema_decay.start_step > 0
-        teachers.update_ema(teachers.averaged_pairs(self.student, self.teacher), self._exact_by_id(), decay, copies)
+        exact, copies = self._exact_by_id(), self._ema_decay.start_step > 0
+        teachers.update_ema(teachers.averaged_pairs(self.student, self.teacher), exact, decay, copies)
         if self.average is not None:
             second = tf.where(stepped, self._second_ema_decay(step), 1.0)
-            teachers.update_ema(teachers.averaged_pairs(self.student, self.average), self._exact_by_id(), second)
+            teachers.update_ema(teachers.averaged_pairs(self.student, self.average), exact, second)
 
         # Statistics.
         teachers.update_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay, copies)
@@ -360,7 +362,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _labeled_rows(self, y):
         """Booleans `[batch]`: which rows have a label of any output; None if nothing asks for it."""
-        if not (self.mixing or self.perturbation or self.class_balance or self.teacher_sees == "unlabeled"):
+        if not (self.mixing or self.perturbation or self.teacher_sees == "unlabeled"):
             return None
         labels = [output.labels(y[output.place], None, None, None) for output in self.outputs_of_student]
         return ops.any(ops.stack([of_output.examples for of_output in labels]), axis=0)
@@ -378,7 +380,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if not self.uncertainty:
             return None
         passes = [
-            self._passes.target(self.teacher, x, self.batches_seen, False, UNCERTAINTY + k, rows)
+            self._passes.target(self.teacher, x, self.batches_seen, False, noise_of_uncertainty(k), rows)
             for k in range(self.uncertainty.passes)
         ]
         masks = {}
@@ -459,7 +461,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if self.class_balance:
             for place, (output, goal) in enumerate(zip(trained, goals, strict=True)):
                 balance = output.class_balance(goal.trust, outputs[output.consistency_place], labels[place].examples)
-                consistency[place] += ops.cast(weight, balance.dtype) * self.class_balance * balance
+                factor = ops.cast(weight, balance.dtype) * self.class_balance
+                consistency[place] += factor * _times(output.consistency_weight, balance)
         distance = []
         if self.logit_distance_weight:
             # Of this replica's rows; Keras' losses divide what they return by the number of replicas.
@@ -894,14 +897,13 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _before_first_step(self, x, say=True):
         """Makes the teacher the student, once more, and checks that it is."""
-        if self.teacher_weights == "own":
-            return
         self._follow_student(say)
         if self._compared:
             return
         x = x[0] if self.two_views else self._split_index(x)[0]
         rows = self._as_student_takes(first_batch.rows_of(x, self._rows_to_compare()))
-        outputs, layers = teachers.check_same_answers(self.student, self.teacher, rows)
+        for network in self._followers():
+            outputs, layers = teachers.check_same_answers(self.student, network, rows)
         for output in self.outputs_of_student:
             activation = student_checks.activation_of(layers[output.place])
             student_checks.check_probabilities(output.task_name, output.from_logits, activation, str(output))
@@ -920,19 +922,28 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         )
 
     def _follow_student(self, say):
-        """Copies a student that was changed after wrapping, unless the teacher was given other weights itself."""
-        if teachers.fingerprint(self.teacher) != self._synchronized:
+        """Copies a student that was changed after wrapping, but not to what was given other weights itself."""
+        untouched = [n for n in self._followers() if teachers.fingerprint(n) == self._synchronized]
+        if not untouched:
             return
         changed = teachers.fingerprint(self.student) != self._synchronized
-        self.reset_teacher()
+        self._copy_student(untouched)
         if changed and say:
             print("The student's weights were changed after it was wrapped: the teacher starts from them.", flush=True)
 
     def reset_teacher(self) -> None:
         """Makes the teacher equal to the student, for example after a supervised start."""
-        for network in list(self._networks().values())[1:]:
+        self._copy_student(list(self._networks().values())[1:])
+
+    def _copy_student(self, networks):
+        for network in networks:
             teachers.copy_network(self.student, network)
         self._synchronized = teachers.fingerprint(self.student)
+
+    def _followers(self):
+        """The networks that are the student until the first step."""
+        _, teacher, *averages = self._networks().values()
+        return [*([teacher] if self.teacher_weights == "student" else []), *averages]
 
     def recompute_statistics(self, x, steps: int | None = None) -> None:
         """Makes the running statistics of the network that predicts anew, as plain means over batches.

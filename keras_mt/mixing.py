@@ -123,7 +123,7 @@ class _Mixing:
             seed: Seed of all noise.
             step: Number of batches trained on so far.
         """
-        share = self._share(seed_of_step(seed, step, MIXING))
+        share = self._share(seed_of_step(seed, step, MIXING + 1))  # Of no replica, which are 6 apart.
         key = seed_of_pass(seed, step, MIXING)
         moved = ops.ones_like(labeled) if self.labels else ops.logical_not(labeled)
         partners = ops.where(moved, self.partners(labeled, key), ops.arange(ops.shape(labeled)[0]))

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_mt import student_checks
 from keras_mt.mixing import CutMix, Interpolation
 from keras_mt.perturbation import VirtualAdversarial
+from keras_mt.teacher import layers_of
 from keras_mt.view_checks import mixes_examples, moves_pictures
 from keras_mt.views import Augmentation, noise_variables
 
@@ -80,6 +81,8 @@ def _check_targets(model):
                 'Argument `mixing` mixes nothing for method="supervised" unless labeled examples are mixed. '
                 f"Received: mixing={model.mixing}"
             )
+        if isinstance(model.mixing, Interpolation):
+            _check_masking(model, "mixing")
         model.mixing.check(model.outputs_of_student, *_inputs_of_student(model, "mixing"))
     if model.method == "vat" and model.perturbation is None:
         raise ValueError(
@@ -97,6 +100,7 @@ def _check_targets(model):
                 "Argument `perturbation` must be a `keras_mt.VirtualAdversarial`. Received: "
                 f"perturbation={model.perturbation}"
             )
+        _check_masking(model, "perturbation")
         model.perturbation.check(*_inputs_of_student(model, "perturbation"))
     if model.uncertainty is not None:
         if model.method != "mean_teacher" or "regression" in tasks_of:
@@ -133,6 +137,16 @@ def _check_targets(model):
         )
     if model.second_ema_decay is not None and not 0.0 <= model.second_ema_decay < 1.0:
         raise ValueError(f"Argument `second_ema_decay` must be in the range [0, 1). Received: {model.second_ema_decay}")
+
+
+def _check_masking(model, argument):
+    """A step that is padding would be none any more, or another one would be padding."""
+    masking = next((layer for layer in layers_of(model.student) if isinstance(layer, keras.layers.Masking)), None)
+    if masking is not None:
+        raise ValueError(
+            f"Argument `{argument}` changes the values by which a `Masking` layer knows padding. Received: "
+            f"{argument}={getattr(model, argument)} for a student with the layer {masking.name!r}"
+        )
 
 
 def _inputs_of_student(model, argument):

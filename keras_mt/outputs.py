@@ -11,8 +11,10 @@ from keras import ops
 
 from keras_mt import tasks
 from keras_mt.distribution import sum_over_replicas
-from keras_mt.losses import ClassificationCost, Confident, LabeledPositions, MultiLabelCost, RegressionCost
+from keras_mt.losses import ClassificationCost, Confident, MultiLabelCost, RegressionCost
 from keras_mt.losses.labeled_positions import overrides_call
+from keras_mt.losses_of_users import call_loss, value_of_labeled
+from keras_mt.structures import as_rank
 from keras_mt.tasks import TASKS
 
 _OWN_LOSSES = (ClassificationCost, MultiLabelCost, RegressionCost)
@@ -158,7 +160,7 @@ class Output:
             of_student: The student's own `compute_loss` of `(rows, labels, outputs, weights)`, if it is to be called.
         """
         if self.has_own_loss():
-            values = _call(self.loss, labels.values, outputs)
+            values = call_loss(self.loss, labels.values, outputs)
             total = ops.sum(values * ops.cast(labels.weight, values.dtype))
             return Sum(total, labels.places if self.reduction == "batch" else ops.sum(labels.weight))
         examples = labels.examples
@@ -166,95 +168,12 @@ class Output:
         nothing = ops.zeros((), keras.config.floatx())
         value = tf.cond(
             labeled > 0,
-            lambda: ops.cast(self._of_labeled(labels, outputs, examples, of_student), nothing.dtype),
+            lambda: ops.cast(value_of_labeled(self, labels, outputs, of_student), nothing.dtype),
             lambda: nothing,
         )
         whole = ops.cast(ops.shape(examples)[0], "float32")
         count = whole if self.reduction == "batch" else labeled
         return Sum(value * ops.cast(labeled, value.dtype), count)
-
-    def _of_labeled(self, labels, outputs, examples, of_student):
-        """The value of a loss that is not of this package for the labeled examples alone."""
-        mask = labels.mask
-        if isinstance(self.loss, LabeledPositions):
-            examples = mask > 0
-        y, p, w, m = (tf.boolean_mask(rows, examples) for rows in (labels.values, outputs, labels.weight, mask))
-        if of_student is not None:
-            value = of_student(examples, y, p, w if labels.weighted or len(mask.shape) > 1 else None)
-            # As Keras' own step has it, which divides by the number of replicas what is to be summed over them.
-            return value * tf.distribute.get_strategy().num_replicas_in_sync
-        whole = ops.all(m > 0)
-        if overrides_call(self.loss):
-            if labels.weighted or len(mask.shape) > 1:
-                return self._weighed_by_itself(y, p, w, whole, labels.weighted)
-            return ops.mean(self.loss(y, p))
-        values = _call(self.loss, y, p)
-        missing = len(m.shape) - len(values.shape)
-        if not values.shape.rank:
-            if labels.weighted:
-                raise ValueError(
-                    f"`sample_weight` and `class_weight` can't weigh a loss that is one number for a batch. Received: "
-                    f"loss={self.loss}"
-                )
-            tasks.require(whole, self._partly_labeled())
-            return values
-        if missing > 0:
-            # Of yes-or-no outputs and numbers Keras' own losses take the mean over the last axis: an example that lacks
-            # some of them has weight 0. Where more is lost, as with one number an image, that is refused.
-            if not (self.task.each_output and missing == 1):
-                tasks.require(whole, self._partly_labeled())
-            w = ops.min(w, axis=tuple(range(-missing, 0)))
-        w = as_rank(w, values)
-        if labels.weighted or len(mask.shape) > 1:
-            values = values * ops.cast(w, values.dtype)
-        return ops.sum(values) if getattr(self.loss, "reduction", None) == "sum" else ops.mean(values)
-
-    def _weighed_by_itself(self, y, p, w, whole, weighted):
-        """The value of a loss that overrides `__call__`, if it keeps to its weights where there are any to keep to."""
-
-        def value(outputs, weights):
-            return ops.mean(self.loss(y, outputs, weights))
-
-        def keeps_to_weights():
-            # What has weight 0 must make no difference. NaN, of nothing at all, is none.
-            weights = w
-            if weighted:
-                odd = ops.cast(ops.arange(ops.shape(w)[0]) % 2, w.dtype)
-                weights = w * as_rank(odd, w)
-            kept = as_rank(weights > 0, p)
-            a, b = value(p, weights), value(ops.where(kept, p, self._other(p)), weights)
-            return ops.logical_not(ops.abs(a - b) > 1e-5 * ops.abs(a))
-
-        sentence = (
-            f"The loss of {self}, {type(self.loss).__name__}, overrides `__call__` and does not keep to "
-            "`sample_weight`: what has weight 0 must make no difference to it. "
-            + ("`sample_weight` and `class_weight` need that" if weighted else
-               "Labels that are missing inside of an example need that; or use "
-               "`keras_mt.losses.LabeledPositions(loss)`")
-        )  # fmt: skip
-        if not _takes_weights(self.loss):
-            if weighted:
-                raise ValueError(sentence)
-            tasks.require(whole, sentence)
-            return ops.mean(self.loss(y, p))
-        nothing_to_keep_to = tf.constant(False) if weighted else whole
-        tasks.require(tf.cond(nothing_to_keep_to, lambda: tf.constant(True), keeps_to_weights), sentence)
-        return value(p, w)
-
-    def _other(self, outputs):
-        """Outputs that are others than these, and may be outputs as well."""
-        columns = ops.shape(outputs)[-1]
-        if self.from_logits or self.task_name == "regression":
-            return ops.cast(ops.arange(columns), outputs.dtype) - outputs
-        first = ops.cast(ops.arange(columns) == 0, outputs.dtype) if self.task_name == "multiclass" else 0.0
-        return (outputs + first) / 2
-
-    def _partly_labeled(self):
-        return (
-            f"The loss of {self} is one number for a batch or an example, so labels that are missing inside of an "
-            "example can't be kept from it; use a loss of each position, or "
-            "`keras_mt.losses.LabeledPositions(loss)`"
-        )
 
     def target(self, outputs) -> tuple:
         """Returns the target's logits, and float32 weights of what it is sure of, or None.
@@ -281,7 +200,7 @@ class Output:
                 is; None for 1.
         """
         padding = keras_mask(outputs)
-        values = _call(self.cost_of_consistency, target, self.logits(outputs))
+        values = call_loss(self.cost_of_consistency, target, self.logits(outputs))
         if trust is not None and values.shape.rank:
             while len(trust.shape) > len(values.shape):  # A cost that is a mean over yes-or-no outputs.
                 trust = ops.mean(trust, axis=-1)
@@ -418,31 +337,6 @@ class Output:
         tf.cond(ops.any(examples), update, lambda: False)
 
 
-def _takes_weights(loss):
-    try:
-        inspect.signature(loss).bind(None, None, None)
-    except TypeError:
-        return False
-    return True
-
-
-def _call(loss, y_true, y_pred):
-    """The values of a loss before any reduction, with operands of the dtype that Keras gives them."""
-    if not isinstance(loss, keras.losses.Loss) or overrides_call(loss):
-        dtype = keras.config.floatx()
-        return ops.convert_to_tensor(loss(ops.cast(y_true, dtype), ops.cast(y_pred, dtype)))
-    return ops.convert_to_tensor(loss.call(ops.cast(y_true, loss.dtype), ops.cast(y_pred, loss.dtype)))
-
-
 def keras_mask(outputs):
     """Returns the mask that layers have attached to outputs (`Embedding(mask_zero=True)`), or None."""
     return getattr(outputs, "_keras_mask", None)  # Keras has no public way to read it; it is pinned.
-
-
-def as_rank(weights, values):
-    """Returns weights of examples or positions with axes of 1 for what `values` have more, from the right."""
-    while len(weights.shape) < len(values.shape):
-        weights = ops.expand_dims(weights, -1)
-    while len(weights.shape) > len(values.shape) and weights.shape[-1] == 1:
-        weights = ops.squeeze(weights, -1)
-    return weights

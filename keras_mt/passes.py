@@ -44,7 +44,7 @@ class JointPasses:
             network: The teacher, or the student (Π model).
             x: What it takes.
             step: As above.
-            keep_statistics: Whether this pass moves the network's running statistics.
+            keep_statistics: Whether this pass updates the network's running statistics.
             draw: Number of the pass, by which its noise is drawn.
             rows: Places of the rows that are forwarded, the others' outputs are 0; None for all.
         """
@@ -76,13 +76,13 @@ class SeparatePasses(JointPasses):
     """The later protocol's (TorchSSL): labeled and unlabeled rows are forwarded separately, each under its own
     batch's statistics.
 
-    One of the student's passes moves running statistics. There is no target for labeled rows.
+    One of the student's passes updates running statistics. There is no target for labeled rows.
 
     Args:
         seed: Seed of all noise.
         num_labeled: The first so many rows of each batch are the labeled ones; with several replicas, the first of each
             replica's rows.
-        statistics_of: Whose pass moves running statistics: `"labeled"` rows', the student's alone, or `"unlabeled"`
+        statistics_of: Whose pass updates running statistics: `"labeled"` rows', the student's alone, or `"unlabeled"`
             rows', of both networks.
     """
 

@@ -1,6 +1,7 @@
 """The structure of a student's outputs, and what an argument says of each of them."""
 
 import keras
+from keras import ops
 
 
 def spread(value, template, argument: str) -> list:
@@ -73,3 +74,12 @@ def names_of(template, student: keras.Model | None = None) -> list[str]:
             return given
         return [f"output_{i}" for i in range(len(flat))]
     return [""]
+
+
+def as_rank(weights, values):
+    """Returns weights of examples or positions with axes of 1 for what `values` have more, from the right."""
+    while len(weights.shape) < len(values.shape):
+        weights = ops.expand_dims(weights, -1)
+    while len(weights.shape) > len(values.shape) and weights.shape[-1] == 1:
+        weights = ops.squeeze(weights, -1)
+    return weights

@@ -18,8 +18,12 @@ _TOLERANCE = {"float16": 1e-2, "bfloat16": 5e-2}
 # The same network --------------------------------------------------------------------------------------------------
 
 
-def make_teacher(student: keras.Model) -> keras.Model:
+def make_teacher(student: keras.Model, otherwise: str = _SECOND_NETWORK) -> keras.Model:
     """Returns a network like a built student; its weights are still its own.
+
+    Args:
+        student: The student.
+        otherwise: What is to be done if it can't be cloned.
 
     Raises:
         ValueError: If Keras cannot rebuild the model from its config.
@@ -33,9 +37,7 @@ def make_teacher(student: keras.Model) -> keras.Model:
         if not teacher.built:
             teacher.build_from_config(student.get_build_config())
     except Exception as error:
-        raise ValueError(
-            f"The student {student.name!r} can't be cloned ({_first_line(error)}). {_SECOND_NETWORK}"
-        ) from error
+        raise ValueError(f"The student {student.name!r} can't be cloned ({_first_line(error)}). {otherwise}") from error
     return teacher
 
 
@@ -234,15 +236,12 @@ def update_ema(pairs, exact, decay, copies: bool = False) -> None:
         pairs: What `averaged_pairs` returned.
         exact: By the id of a teacher's weight of low precision, the float32 variable that holds its average.
         decay: α, a scalar.
-        copies: Whether α can be 0, which makes equal weights of different ones, to the last bit.
+        copies: Whether an α of 0 copies to the last bit; the formula alone rounds.
     """
     for student_weight, teacher_weight in pairs:
         average = exact.get(id(teacher_weight))
         if average is None and copies:
-            new = teacher_weight.value + tf.cast(1.0 - decay, teacher_weight.dtype) * (
-                student_weight.value - teacher_weight.value
-            )
-            teacher_weight.assign(tf.where(tf.equal(decay, 0.0), student_weight.value, new))
+            teacher_weight.assign(_averaged(teacher_weight.value, student_weight.value, decay, copies))
             continue
         if average is None:
             difference = student_weight.value - teacher_weight.value
@@ -253,8 +252,13 @@ def update_ema(pairs, exact, decay, copies: bool = False) -> None:
         # Where the weight is not the average rounded, somebody has given it another value.
         untouched = tf.equal(tf.cast(average.value, teacher_weight.dtype), teacher_weight.value)
         value = tf.where(untouched, average.value, tf.cast(teacher_weight.value, "float32"))
-        average.assign(value + (1.0 - decay) * (tf.cast(student_weight.value, "float32") - value))
+        average.assign(_averaged(value, tf.cast(student_weight.value, "float32"), decay, copies))
         teacher_weight.assign(tf.cast(average.value, teacher_weight.dtype))
+
+
+def _averaged(old, new, decay, copies):
+    average = old + tf.cast(1.0 - tf.cast(decay, _widest(old.dtype)), old.dtype) * (new - old)
+    return tf.where(tf.equal(decay, 0.0), new, average) if copies else average
 
 
 def _widest(dtype):
@@ -283,16 +287,18 @@ def restore_statistics(network: keras.Model, before: list[tf.Tensor]) -> None:
 
 
 def update_statistics(rule: str, student: keras.Model, teacher: keras.Model, before, decay, copies=False) -> None:
-    """Applies a rule of `TEACHER_STATISTICS` after a step; `"own"` leaves what the teacher's pass kept."""
-    if rule == "own":
-        for student_weight, teacher_weight in zip(_statistics(student), _statistics(teacher), strict=True):
-            if copies:
-                teacher_weight.assign(tf.where(tf.equal(decay, 0.0), student_weight.value, teacher_weight.value))
+    """Applies a rule of `TEACHER_STATISTICS` after a step; `"own"` leaves what the teacher's pass kept.
+
+    `copies` is as `update_ema` has it.
+    """
+    if rule == "own" and not copies:
         return
     for student_weight, teacher_weight, old in zip(_statistics(student), _statistics(teacher), before, strict=True):
         new = student_weight.value
+        if rule == "own":
+            new = tf.where(tf.equal(decay, 0.0), new, teacher_weight.value)
         if rule == "ema":
-            new = old + tf.cast(1.0 - decay, old.dtype) * (new - old)
+            new = _averaged(old, new, decay, copies)
         teacher_weight.assign(new)
 
 

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_mt.outputs import as_rank
+from keras_mt.structures import as_rank
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")

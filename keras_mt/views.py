@@ -57,6 +57,11 @@ def seed_of_step(seed: int, step, draw: int):
     return _seed(seed, step, draw)
 
 
+def noise_of_uncertainty(number: int) -> int:
+    """Returns the number by which noise is drawn in one of several further passes of the teacher."""
+    return UNCERTAINTY + 2**10 * number  # Replicas are counted in between.
+
+
 def _seed(seed, step, number):
     key = _random_seeds(2, tf.stack([tf.constant(seed & _LARGEST_SEED, "int64"), tf.cast(step, "int64")]))
     return tf.stack([key[0], tf.bitwise.bitwise_xor(key[1], tf.cast(number, "int64"))])

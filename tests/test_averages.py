@@ -61,6 +61,55 @@ def test_the_second_average_is_the_mean_of_all_students_and_predicts():
     assert {"average_error", "teacher_error", "student_error", "teacher_loss", "student_loss", "loss"} <= set(results)
 
 
+def test_the_second_average_starts_from_the_student_where_the_teacher_has_weights_of_its_own():
+    student, teacher = linear(seed=1), linear(seed=2)
+    model = keras_mt.MeanTeacher(student, teacher=teacher, teacher_weights="own", second_ema_decay=0.9)
+    for network, seed in ((model.average, 1), (model.teacher, 2)):
+        np.testing.assert_array_equal(network.get_weights()[0], linear(seed=seed).get_weights()[0])
+    model.compile("sgd")
+    student.set_weights(linear(seed=3).get_weights())
+    x, y = examples()
+    keras_mt.MeanTeacherCallback(1.0, ema_decay=1.0, verbose=False).set_model(model)
+    model.optimizer.learning_rate = 0.0  # Nothing moves but what is copied before the first step.
+    model.train_on_batch(x, y)
+    np.testing.assert_allclose(model.average.get_weights()[0], linear(seed=3).get_weights()[0], rtol=1e-6)
+    np.testing.assert_array_equal(model.teacher.get_weights()[0], linear(seed=2).get_weights()[0])
+
+
+@keras.saving.register_keras_serializable("tests")
+class Shifted(keras.Layer):
+    """What it adds is in no config, so that a clone of it adds nothing."""
+
+    shift = 0.0
+
+    def call(self, inputs):
+        return inputs + self.shift
+
+
+def test_a_second_average_that_answers_otherwise_than_the_student_is_refused():
+    def made():
+        network = keras.Sequential([keras.Input((5,)), Shifted(), keras.layers.Dense(3)])
+        network.layers[0].shift = 1.0
+        return network
+
+    model = keras_mt.MeanTeacher(made(), teacher=made(), second_ema_decay=0.9)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="answers otherwise than the student"):
+        model.train_on_batch(*examples())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+@pytest.mark.parametrize("rule", ["own", "ema", "copy"])
+def test_a_late_average_is_a_copy_in_each_dtype_and_under_each_rule(dtype, rule):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(8, dtype=dtype), keras.layers.BatchNormalization(dtype=dtype)]
+    student = keras.Sequential([keras.Input((5,)), *layers, keras.layers.Dense(3, dtype=dtype)])
+    x, y = examples()
+    model, _ = one_step(student, x, y, steps=2, callback={"ema_start_step": 2}, teacher_statistics=rule)
+    for weight, copied in zip(model.student.weights, model.teacher.weights, strict=True):
+        np.testing.assert_array_equal(copied.numpy(), weight.numpy(), err_msg=weight.path)
+
+
 def test_a_model_with_a_second_average_is_saved_and_goes_on_to_the_same_bits(tmp_path):
     x, y = examples()
 
@@ -188,6 +237,16 @@ def test_the_cost_of_class_balance_is_that_of_numpy():
     confident = keras_mt.losses.Confident("mse", 0.7)
     _, logs = one_step(linear(), x, y, consistency=confident, class_balance=0.01)
     np.testing.assert_allclose(logs["consistency_cost"], 2.0 * 0.01 * balance, rtol=1e-4)
+
+
+def test_the_cost_of_class_balance_has_the_weight_of_its_output():
+    inputs = keras.Input((5,))
+    student = keras.Model(inputs, {name: keras.layers.Dense(3)(inputs) for name in ("a", "b")})
+    x, labels = examples()
+    y = {"a": labels, "b": labels}
+    _, logs = one_step(student, x, y, class_balance=0.1, consistency_weights={"a": 1.0, "b": 0.0})
+    assert logs["a_consistency_cost"] > 0
+    assert logs["b_consistency_cost"] == 0
 
 
 def test_strong_views_are_the_students_and_weak_ones_the_teachers():

@@ -84,6 +84,16 @@ def test_cut_pixels_have_the_target_and_the_label_of_what_is_seen_there(labels):
     np.testing.assert_allclose(logs["classification_cost"], -(picked * (seen >= 0)).sum() / y.size, rtol=1e-4)
 
 
+def test_the_share_does_not_depend_on_who_is_whose_partner():
+    """One key for both would make the share the score by which the first row is sorted."""
+    labeled = np.zeros(2, bool)
+    x = np.zeros((2, 3), "float32")
+    draws = [drawn(Interpolation(), x, labeled, step) for step in range(400)]
+    swapped = np.array([partners[0] == 1 for partners, _, _ in draws])
+    shares = np.array([share for _, share, _ in draws])
+    assert abs(np.corrcoef(swapped, shares)[0, 1]) < 0.15  # Three standard errors; of one key it is 0.58.
+
+
 def test_a_class_of_a_cut_picture_has_the_mixture_by_its_share():
     x, _ = pictures()
     y = np.array([0, 1, -1, -1, -1, -1])

@@ -7,7 +7,7 @@ import tensorflow as tf
 from support.small_students import examples, largest, linear, noisy, one_step, softmax
 
 import keras_mt
-from keras_mt.views import PERTURBATION, UNCERTAINTY, seed_of_pass
+from keras_mt.views import PERTURBATION, noise_of_uncertainty, seed_of_pass
 
 
 def perturbation_of_numpy(x, target, student, epsilon, xi):
@@ -92,6 +92,23 @@ def test_numbers_out_of_range_are_refused(bad):
         keras_mt.VirtualAdversarial(**bad)
 
 
+def test_passes_of_all_replicas_draw_noise_of_their_own():
+    """Replica r adds 6 r to the number of a pass."""
+    numbers = {noise_of_uncertainty(k) + 6 * replica for k in range(64) for replica in range(128)}
+    assert len(numbers) == 64 * 128
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("mixing", keras_mt.mixing.Interpolation()), ("perturbation", keras_mt.VirtualAdversarial(1.0))],
+)
+def test_padding_that_is_known_by_its_values_is_not_changed(argument, value):
+    masked = keras.Sequential([keras.Input((6, 4)), keras.layers.Masking(), keras.layers.LSTM(3)])
+    with pytest.raises(ValueError, match=f"`{argument}` changes the values by which a `Masking` layer knows padding"):
+        keras_mt.MeanTeacher(masked, **{argument: value})
+    keras_mt.MeanTeacher(masked, mixing=keras_mt.mixing.CutMix())  # Whole steps are cut, padding with them.
+
+
 def test_words_have_no_gradient():
     words = keras.Sequential([keras.Input((6,), dtype="int32"), keras.layers.Embedding(10, 4), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="needs a student with one input of floats"):
@@ -105,7 +122,7 @@ def test_what_counts_as_certain_is_what_numpy_finds(rampup_steps):
     model, logs = one_step(noisy(), x, y, uncertainty=uncertainty)
     again = keras_mt.MeanTeacher(noisy())
     step = tf.constant(0, "int64")
-    passes = [again._passes.target(again.teacher, x, step, False, UNCERTAINTY + k)[0].numpy() for k in range(3)]
+    passes = [again._passes.target(again.teacher, x, step, False, noise_of_uncertainty(k))[0].numpy() for k in range(3)]
     mean = np.mean([softmax(part.astype("float64")) for part in passes], axis=0)
     entropy = -(mean * np.log(mean)).sum(axis=1)
     ramp = np.exp(-5.0) if rampup_steps else 1.0

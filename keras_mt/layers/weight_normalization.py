@@ -238,9 +238,9 @@ class WeightNormalizedDense(_WeightNormalized):
         training: Whether the mean of the batch is subtracted, which updates the running mean; otherwise the running
             mean is.
 
-    Input shape: `[batch, features]`.
+    Input shape: `[batch, ..., features]`.
 
-    Output shape: `[batch, units]`.
+    Output shape: `[batch, ..., units]`.
 
     Reference: Salimans & Kingma (2016), https://arxiv.org/abs/1602.07868
 
@@ -259,6 +259,13 @@ class WeightNormalizedDense(_WeightNormalized):
     ):
         super().__init__(units, momentum, negative_slope, synchronized, **kwargs)
         self.units = units
+
+    def call(self, inputs, training=None):
+        if len(inputs.shape) == 2:
+            return super().call(inputs, training)
+        # `tf.matmul` of four axes is wrong in TensorFlow 2.21 with oneDNN: `[2, 1, 20, 30]` times `[30, 16]`.
+        outputs = super().call(ops.reshape(inputs, (-1, inputs.shape[-1])), training)
+        return ops.reshape(outputs, (*ops.shape(inputs)[:-1], self.units))
 
     def _kernel_shape(self, input_shape):
         return (input_shape[-1], self.units)

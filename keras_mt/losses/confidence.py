@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_mt.losses.consistency import get_consistency
+from keras_mt.losses.labeled_positions import overrides_call
 from keras_mt.losses.multilabel import SigmoidKLConsistency, SigmoidMSEConsistency
 
 # Logits of a target that is one class: its softmax is exactly 0 and 1 in float32, and differences of it stay finite.
@@ -89,7 +90,7 @@ class Confident(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         target, sure = self.target(y_true)
-        values = self.cost.call(target, y_pred)
+        values = (self.cost if overrides_call(self.cost) else self.cost.call)(target, y_pred)
         return values if sure is None else values * ops.cast(sure, values.dtype)
 
     def _arguments(self):

@@ -9,31 +9,6 @@ import pytest
 import tensorflow as tf
 from support.programs import TINY
 
-from keras_mt.experiments import cli
-
-
-@pytest.fixture
-def run(tiny_run, tmp_path):
-    return shutil.copytree(tiny_run, tmp_path / "run")
-
-
-@pytest.fixture
-def said(capfd):
-    """Runs a program in this process; returns its status and its errors."""
-
-    def run(*arguments):
-        capfd.readouterr()
-        status = 0
-        try:
-            cli.main(*arguments)
-        except SystemExit as ending:
-            status = ending.code
-        errors = capfd.readouterr().err
-        assert "Traceback" not in errors
-        return status, errors
-
-    return run
-
 
 def write_picture(path):
     path.write_bytes(tf.io.encode_png(np.zeros((16, 16, 1), "uint8")).numpy())

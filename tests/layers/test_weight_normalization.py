@@ -180,3 +180,14 @@ def test_shapes_and_configs_of_the_layers():
 def test_bad_arguments_are_named(arguments):
     with pytest.raises(ValueError, match="Received"):
         WeightNormalizedConv2D(**arguments)
+
+
+@pytest.mark.parametrize("shape", [(2, 30), (2, 7, 30), (2, 1, 20, 30), (2, 3, 1, 20, 30)])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_dense_layer_treats_each_position_alike(shape, training):
+    """`tf.matmul` of four axes is wrong in TensorFlow 2.21 with oneDNN."""
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    layer = WeightNormalizedDense(16)
+    layer.build(shape)
+    flat = layer(x.reshape(-1, shape[-1]), training=training).numpy()
+    np.testing.assert_allclose(layer(x, training=training).numpy().reshape(flat.shape), flat, atol=1e-5)

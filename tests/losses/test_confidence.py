@@ -90,6 +90,15 @@ def test_numbers_out_of_range_are_refused(bad):
         Confident(**bad)
 
 
+def test_a_loss_that_overrides_call_is_called_as_keras_calls_it():
+    class Overriding(keras.losses.Loss):
+        def __call__(self, y_true, y_pred, sample_weight=None):
+            return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    logits = np.array([[9.0, 0.0], [0.1, 0.0]], "float32")
+    np.testing.assert_allclose(Confident(Overriding(), 0.9).call(logits, logits + 1.0), [1.0, 0.0])
+
+
 def test_it_is_saved_and_loaded():
     confident = Confident(keras.losses.KLDivergence(), 0.9, 0.5)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(confident))

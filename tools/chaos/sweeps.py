@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from trained import TINY, Program, Undisturbed, differences
+from support.programs import TINY
+from trained import Program, Undisturbed, differences
 
 _SEEDS = (0, 1)
 

@@ -13,17 +13,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-# A sixteenth of the published width on digits: seconds, and no result to report.
-TINY = (
-    "--dataset=digits", "--num_labels=50", "--width=0.0625", "--batch_size=20", "--labeled_per_batch=10",
-    "--training_steps=12", "--rampup_steps=6", "--evaluation_steps=5", "--checkpoint_steps=4",
-    "--max_consistency_weight=5",
-)  # fmt: skip
+_ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(folder) for folder in (_ROOT, _ROOT / "tests")]
+
+from support.programs import ROOT, TINY  # noqa: E402 - the same runs as those of the tests.
+
 PATIENCE = 600.0  # Seconds for one run.
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-sys.path.insert(0, str(ROOT))
 
 
 class Program:

@@ -1,15 +1,14 @@
 """Several workers of one run under load: all are killed at random, started again, and end in the same bits."""
 
-import json
 import os
 import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.programs import free_ports, tf_config
 from trained import differences, train_quickly
 
 _WORKERS = 3
@@ -39,31 +38,13 @@ def restarts(folder: Path, count: int) -> Iterator[tuple[str, str]]:
 
 
 def _start(folder):
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports()]
-    cluster = {"worker": addresses}
-    return [
-        train_quickly(
-            folder / str(index),
-            *_FLAGS,
-            TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
-        )
-        for index in range(_WORKERS)
-    ]
+    ports = free_ports(_WORKERS)
+    return [train_quickly(folder / str(index), *_FLAGS, TF_CONFIG=tf_config(ports, index)) for index in range(_WORKERS)]
 
 
 def _finish(workers):
     failed = [worker.how_it_ended() for worker in workers if worker.finish()]
     return f"{len(failed)} workers failed: {failed[0]}" if failed else ""
-
-
-def _free_ports():
-    sockets = [socket.socket() for _ in range(_WORKERS)]
-    for number in sockets:
-        number.bind(("127.0.0.1", 0))
-    ports = [number.getsockname()[1] for number in sockets]
-    for number in sockets:
-        number.close()
-    return ports
 
 
 @contextmanager

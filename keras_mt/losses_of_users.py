@@ -1,0 +1,123 @@
+"""What a loss that is not of this package is given, and what is made of its value."""
+
+import inspect
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_mt import tasks
+from keras_mt.losses import LabeledPositions
+from keras_mt.losses.labeled_positions import overrides_call
+from keras_mt.structures import as_rank
+
+
+def call_loss(loss, y_true, y_pred) -> tf.Tensor:
+    """Returns the values of a loss before any reduction, with operands of the dtype that Keras gives them."""
+    if not isinstance(loss, keras.losses.Loss) or overrides_call(loss):
+        dtype = keras.config.floatx()
+        return ops.convert_to_tensor(loss(ops.cast(y_true, dtype), ops.cast(y_pred, dtype)))
+    return ops.convert_to_tensor(loss.call(ops.cast(y_true, loss.dtype), ops.cast(y_pred, loss.dtype)))
+
+
+def value_of_labeled(output, labels, outputs, of_student: Callable | None = None) -> tf.Tensor:
+    """Returns the value of an output's loss for the labeled examples alone, as if the others were not in the batch.
+
+    Args:
+        output: The `outputs.Output`.
+        labels: Its `outputs.Labels`.
+        outputs: What a network gave.
+        of_student: The student's own `compute_loss` of `(rows, labels, outputs, weights)`, if it is to be called.
+    """
+    mask, examples = labels.mask, labels.examples
+    if isinstance(output.loss, LabeledPositions):
+        examples = mask > 0
+    y, p, w, m = (tf.boolean_mask(rows, examples) for rows in (labels.values, outputs, labels.weight, mask))
+    if of_student is not None:
+        value = of_student(examples, y, p, w if labels.weighted or len(mask.shape) > 1 else None)
+        # As Keras' own step has it, which divides by the number of replicas what is to be summed over them.
+        return value * tf.distribute.get_strategy().num_replicas_in_sync
+    whole = ops.all(m > 0)
+    if overrides_call(output.loss):
+        if labels.weighted or len(mask.shape) > 1:
+            return _weighed_by_itself(output, y, p, w, whole, labels.weighted)
+        return ops.mean(output.loss(y, p))
+    values = call_loss(output.loss, y, p)
+    missing = len(m.shape) - len(values.shape)
+    if not values.shape.rank:
+        if labels.weighted:
+            raise ValueError(
+                f"`sample_weight` and `class_weight` can't weigh a loss that is one number for a batch. Received: "
+                f"loss={output.loss}"
+            )
+        tasks.require(whole, _partly_labeled(output))
+        return values
+    if missing > 0:
+        # Of yes-or-no outputs and numbers Keras' own losses take the mean over the last axis: an example that lacks
+        # some of them has weight 0. Where more is lost, as with one number an image, that is refused.
+        if not (output.task.each_output and missing == 1):
+            tasks.require(whole, _partly_labeled(output))
+        w = ops.min(w, axis=tuple(range(-missing, 0)))
+    w = as_rank(w, values)
+    if labels.weighted or len(mask.shape) > 1:
+        values = values * ops.cast(w, values.dtype)
+    return ops.sum(values) if getattr(output.loss, "reduction", None) == "sum" else ops.mean(values)
+
+
+def _weighed_by_itself(output, y, p, w, whole, weighted):
+    """The value of a loss that overrides `__call__`, if it keeps to its weights where there are any to keep to."""
+
+    def value(outputs, weights):
+        return ops.mean(output.loss(y, outputs, weights))
+
+    def keeps_to_weights():
+        # What has weight 0 must make no difference. NaN, of nothing at all, is none.
+        weights = w
+        if weighted:
+            odd = ops.cast(ops.arange(ops.shape(w)[0]) % 2, w.dtype)
+            weights = w * as_rank(odd, w)
+        kept = as_rank(weights > 0, p)
+        a, b = value(p, weights), value(ops.where(kept, p, _other(output, p)), weights)
+        return ops.logical_not(ops.abs(a - b) > 1e-5 * ops.abs(a))
+
+    sentence = (
+        f"The loss of {output}, {type(output.loss).__name__}, overrides `__call__` and does not keep to "
+        "`sample_weight`: what has weight 0 must make no difference to it. "
+        + ("`sample_weight` and `class_weight` need that" if weighted else
+           "Labels that are missing inside of an example need that; or use "
+           "`keras_mt.losses.LabeledPositions(loss)`")
+    )  # fmt: skip
+    if not _takes_weights(output.loss):
+        if weighted:
+            raise ValueError(sentence)
+        tasks.require(whole, sentence)
+        return ops.mean(output.loss(y, p))
+    nothing_to_keep_to = tf.constant(False) if weighted else whole
+    tasks.require(tf.cond(nothing_to_keep_to, lambda: tf.constant(True), keeps_to_weights), sentence)
+    return value(p, w)
+
+
+def _other(output, outputs):
+    """Outputs that are others than these, and may be outputs as well."""
+    columns = ops.shape(outputs)[-1]
+    if output.from_logits or output.task_name == "regression":
+        return ops.cast(ops.arange(columns), outputs.dtype) - outputs
+    first = ops.cast(ops.arange(columns) == 0, outputs.dtype) if output.task_name == "multiclass" else 0.0
+    return (outputs + first) / 2
+
+
+def _partly_labeled(output):
+    return (
+        f"The loss of {output} is one number for a batch or an example, so labels that are missing inside of an "
+        "example can't be kept from it; use a loss of each position, or "
+        "`keras_mt.losses.LabeledPositions(loss)`"
+    )
+
+
+def _takes_weights(loss):
+    try:
+        inspect.signature(loss).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
