@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from filelock import FileLock
-from support.programs import ROOT, TINY, free_ports, run_program, same_weights, succeed, tf_config
+from support.programs import ROOT, TINY, free_ports, run_program, same_run, succeed, tf_config
 
 import keras_mt
 from keras_mt.data import Sampling, training_batches, training_indices
@@ -277,7 +277,7 @@ def test_the_training_program_uses_two_devices_and_continues_to_the_same_weights
     process = run_program("train", *flags, f"--run_dir={tmp_path / 'cut'}")
     assert process.returncode == 0, process.stderr
     assert "continues at step 8" in process.stdout
-    same_weights(tmp_path / "whole", tmp_path / "cut")
+    same_run(tmp_path / "whole", tmp_path / "cut")
 
 
 @pytest.mark.parametrize(

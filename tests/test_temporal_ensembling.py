@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.networks import quiet_convnet, small_convnet, values
-from support.programs import TINY, run_program, same_weights
+from support.programs import TINY, run_program, same_run
 
 import keras_mt
 from keras_mt.data import Sampling, training_batches
@@ -173,7 +173,7 @@ def test_a_run_that_was_cut_off_remembers_what_it_had_seen(tmp_path):
     assert process.returncode == 0, process.stderr
     assert "continues at step 8" in process.stdout
     assert "against remembered predictions (1198×10 numbers, momentum 0.6)" in process.stdout
-    same_weights(whole, cut)
+    same_run(whole, cut)
     remembered = [
         tf.train.load_checkpoint(str(run / "checkpoints" / "step-12" / "state")).get_tensor(
             "prediction_ensemble/1/.ATTRIBUTES/VARIABLE_VALUE"

@@ -4,7 +4,7 @@ import signal
 import time
 
 import pytest
-from support.programs import TINY, run_program, same_weights, start_program
+from support.programs import TINY, run_program, same_run, start_program
 
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running.sweeps import read_sweep
@@ -133,6 +133,6 @@ def test_a_sweep_that_was_told_to_end_saves_and_continues_to_the_same_weights(sw
     process = run_sweep(sweep, *long)
     assert process.returncode == 0, process.stderr
     assert "continues at step" in process.stdout
-    same_weights(tmp_path / "whole" / "grid" / "tiny" / "seed=0", tmp_path / "runs" / "grid" / "tiny" / "seed=0")
+    same_run(tmp_path / "whole" / "grid" / "tiny" / "seed=0", tmp_path / "runs" / "grid" / "tiny" / "seed=0")
     results = json.loads((checkpoints.parent / "results.json").read_text())
     assert results["step"] == 100

@@ -120,11 +120,12 @@ def final_weights(run, networks=("student", "teacher")):
     return {name: reader.get_tensor(name) for name in names}
 
 
-def same_weights(first_run, second_run):
-    """Asserts that two runs ended with the same weights, bit for bit."""
+def same_run(first_run, second_run):
+    """Asserts that two runs ended with the same weights, bit for bit, and wrote the same costs and errors."""
     first, second = final_weights(first_run), final_weights(second_run)
     assert first.keys() == second.keys()
     other = [name for name in first if first[name].tobytes() != second[name].tobytes()]
     assert not other, (
         f"{len(other)} of {len(first)} differ, {other[0]} by {abs(first[other[0]] - second[other[0]]).max()}"
     )
+    assert (first_run / "evaluations.csv").read_text() == (second_run / "evaluations.csv").read_text()

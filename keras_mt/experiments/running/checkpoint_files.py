@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.reading import COUNT, STEP, TEXT, TEXTS, DamagedFileError, Kind, read_json
 
-_FORMAT = 2
+_FORMAT = 3
 _RECORD = "experiment.json"
 _NEEDED = {"dataset", "method", "seed"}
 _FIELDS = {
@@ -160,13 +160,13 @@ def _read_state(path, step, variables, all_of_it):
         raise DamagedFileError(type(error).__name__) from error
     if seen != step:
         raise DamagedFileError(f"its state is that of step {seen}")
-    wanted = {_key(name, n): list(v.shape) for name, group in variables.items() for n, v in enumerate(group)}
-    other = [key for key, shape in wanted.items() if shapes.get(key) != shape]
+    wanted = {_key(name, n): v.shape for name, group in variables.items() for n, v in enumerate(group)}
+    other = [key for key, shape in wanted.items() if key not in shapes or not shape.is_compatible_with(shapes[key])]
     if other:
         name = "/".join(other[0].split("/")[:2])
         raise RunError(
             f"checkpoint {path} was written by another version: {name} has the shape {shapes.get(other[0])} there, "
-            f"{wanted[other[0]]} here; continue it with the version that wrote it, or name another --run_dir"
+            f"{list(wanted[other[0]])} here; continue it with the version that wrote it, or name another --run_dir"
         )
     try:
         reading = tf.train.Checkpoint(**{name: list(group) for name, group in variables.items()}).read(state)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from keras_mt.experiments.errors import RunError
@@ -73,14 +74,20 @@ class Checkpoints(StepCallback):
             groups["exact_averages"] = model.exact_averages
         content = {name: [v.value for v in variables] for name, variables in groups.items()}
         self._shared = [v for variables in content.values() for v in variables]
-        # Each replica has metrics of its own: what is saved is their sum, which all workers compute together.
-        self._summed_metrics = [tf.Variable(tf.identity(v), trainable=False) for v in self._metrics]
-        content["metrics"] = self._summed_metrics
+        # Each replica adds up metrics of its own, a column each: added up from their sum, epochs would end in other
+        # bits. A run may be continued on other devices, so the number of columns is open.
+        self._on_replicas = model.distribute_strategy.experimental_local_results
+        here = self._metrics_here()
+        self._replicas = here.shape[1] * len(workers.cluster.addresses)
+        self._metrics_of_replicas = tf.Variable(
+            tf.zeros((len(here), self._replicas)), trainable=False, shape=tf.TensorShape((len(here), None))
+        )
+        content["metrics"] = [self._metrics_of_replicas]
         self._content = content
         # Not `tf.train.CheckpointManager`: it takes names of files to delete from a file in the folder, its pairs of
         # files are not renamed together, and a garbled list of checkpoints would start the run anew.
         self._checkpoint = tf.train.Checkpoint(**content)
-        self._resumed_metrics = None
+        self._resumes_epoch = False
         self._saved = None
 
     # Reading ---------------------------------------------------------------------------------------------------
@@ -105,10 +112,11 @@ class Checkpoints(StepCallback):
             step = found.step
             for path in () if read_only else found.damaged:
                 checkpoint_files.put_aside(path)
+            saved = self._metrics_of_replicas.numpy()
+            self._metrics_of_replicas.assign(shared_by_replicas(saved, self._replicas))
         self.step = max(row[0] for row in self._workers.all_gather([step]))
-        self._workers.broadcast([*self._shared, *self._summed_metrics])
-        if self.step % self.evaluation_steps:  # Within an epoch.
-            self._resumed_metrics = self._summed_metrics
+        self._workers.broadcast([*self._shared, self._metrics_of_replicas])
+        self._resumes_epoch = self.step % self.evaluation_steps > 0
         return self.step
 
     def steps(self) -> list[int]:
@@ -128,8 +136,11 @@ class Checkpoints(StepCallback):
             return
         if not all(bool(tf.reduce_all(tf.math.is_finite(v))) for v in self._trained):
             self.end_with(f"weights are not finite after step {self.step}")
-        for summed, metric in zip(self._summed_metrics, self._metrics, strict=True):
-            summed.assign(tf.convert_to_tensor(metric))
+        here = self._metrics_here()
+        rows = self._workers.all_gather(here.view("int32").ravel().tolist())
+        self._metrics_of_replicas.assign(
+            np.concatenate([np.array(row, "int32").view("float32").reshape(here.shape) for row in rows], axis=1)
+        )
         self._saved = self.step
         if self._workers.is_chief and not path.exists():
             self._write(path)
@@ -178,10 +189,17 @@ class Checkpoints(StepCallback):
         return self.step % self.evaluation_steps == 0 or self.step == self.last_step
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._resumed_metrics:  # `fit` has just reset them.
-            for variable, value in zip(self._metrics, self._resumed_metrics, strict=True):
-                variable.assign(value)
-            self._resumed_metrics = None
+        if self._resumes_epoch:  # `fit` has just reset them.
+            for variable, row in zip(self._metrics, self._metrics_of_replicas.numpy(), strict=True):
+                components = self._on_replicas(variable.value)
+                first = self._workers.cluster.here * len(components)
+                for component, value in zip(components, row[first:], strict=False):
+                    component.assign(value)
+            self._resumes_epoch = False
+
+    def _metrics_here(self):
+        """The metrics on the replicas of this worker, float32 `[metrics, replicas]`."""
+        return np.array([[c.numpy() for c in self._on_replicas(v.value)] for v in self._metrics], "float32")
 
     def on_step_end(self, step, logs):
         if step % self.interval == 0 and not self.evaluation_follows():
@@ -190,6 +208,18 @@ class Checkpoints(StepCallback):
     def on_epoch_end(self, epoch, logs=None):
         if self.step % self.interval == 0 or self.step == self.last_step:
             self.save()
+
+
+def shared_by_replicas(sums: np.ndarray, replicas: int) -> np.ndarray:
+    """Returns the sums `[metrics, replicas]` for a number of replicas: those of as many stay what they are.
+
+    Args:
+        sums: What each of some replicas has added up, `[metrics, any]`.
+        replicas: Number of replicas now. If it is another, the first gets all.
+    """
+    if sums.shape[1] == replicas:
+        return sums
+    return np.pad(sums.sum(axis=1, keepdims=True), [(0, 0), (0, replicas - 1)])
 
 
 def _to_disk(path):

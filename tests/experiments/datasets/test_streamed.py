@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from support.image_files import CLASSES, picture, write_folder, write_imagenet_archives
-from support.programs import run_program, same_weights
+from support.programs import run_program, same_run
 
 from keras_mt.data import Sampling
 from keras_mt.errors import ArgumentError
@@ -291,7 +291,7 @@ def test_the_imagenet_experiment_runs_end_to_end_and_resumes(folder, imagenet, t
     )
     assert process.returncode == 0, process.stderr
     assert "continues at step 4" in process.stdout
-    same_weights(tmp_path / "whole", tmp_path / "cut")
+    same_run(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_a_picture_that_breaks_during_training_ends_the_run_with_a_sentence(tmp_path):

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from support.programs import ROOT, TINY, final_weights, finished_run, run_program, same_weights, start_program
+from support.programs import ROOT, TINY, final_weights, finished_run, run_program, same_run, start_program
 
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.running.curves import draw_curves
@@ -20,8 +20,7 @@ from keras_mt.experiments.running.evaluation_log import EvaluationLog
 
 
 def assert_ended_as(undisturbed, run):
-    same_weights(undisturbed, run)
-    assert (run / "evaluations.csv").read_text() == (undisturbed / "evaluations.csv").read_text()
+    same_run(undisturbed, run)
     results = [json.loads((folder / "results.json").read_text()) for folder in (undisturbed, run)]
     assert results[0] == results[1]
 
@@ -229,7 +228,7 @@ def test_a_signal_ends_the_run_after_its_step_and_the_same_command_continues(
     assert_ended_as(undisturbed_long, run)
 
 
-def test_a_second_process_on_the_same_run_directory_is_refused(undisturbed_long, tmp_path):
+def test_a_second_process_on_the_same_weights_directory_is_refused(undisturbed_long, tmp_path):
     run = tmp_path / "run"
     process = start_program("train", *LONG, f"--run_dir={run}")
     while not (run / "flags.cfg").exists():

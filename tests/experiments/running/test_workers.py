@@ -14,7 +14,7 @@ from support.programs import (
     finish_workers,
     free_ports,
     run_program,
-    same_weights,
+    same_run,
     start_workers,
     succeed,
     tf_config,
@@ -44,7 +44,7 @@ def test_two_workers_continue_exactly(tmp_path):
     shutil.copytree(chief, tmp_path / "cut" / "worker-0")
     for name in ("results.json", "checkpoints/step-12"):  # As if they had been killed after step 8.
         (tmp_path / "cut" / "worker-0" / name).rename(tmp_path / name.replace("/", "-"))
-    same_weights(chief, finished_workers(2, tmp_path / "cut", *TINY))
+    same_run(chief, finished_workers(2, tmp_path / "cut", *TINY))
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_three_workers_end_when_one_is_killed_and_continue_to_the_same_weights(t
         wanted = "is finished and saved" if told else "continues from the last checkpoint"
         assert all(wanted in text for text in errors)
         assert final_weights(folder / "worker-0")
-        same_weights(chief, finished_workers(3, folder, *flags))
+        same_run(chief, finished_workers(3, folder, *flags))
 
 
 @pytest.mark.slow
