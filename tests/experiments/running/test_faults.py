@@ -228,7 +228,7 @@ def test_a_signal_ends_the_run_after_its_step_and_the_same_command_continues(
     assert_ended_as(undisturbed_long, run)
 
 
-def test_a_second_process_on_the_same_weights_directory_is_refused(undisturbed_long, tmp_path):
+def test_a_second_process_on_the_same_run_directory_is_refused(undisturbed_long, tmp_path):
     run = tmp_path / "run"
     process = start_program("train", *LONG, f"--run_dir={run}")
     while not (run / "flags.cfg").exists():
