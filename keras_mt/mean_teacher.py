@@ -1006,7 +1006,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 )
             return flat
         if len(flat) != 1:
-            raise ValueError(f"Argument `y` must be the labels of one output. Received: {len(flat)} arrays")
+            found = f"{len(flat)} arrays"
+            if all(np.ndim(part) == 0 for part in flat):
+                found = f"a list of {len(flat)} numbers; make it an array with `np.array(y)`"
+            raise ValueError(f"Argument `y` must be the labels of one output. Received: {found}")
         return flat
 
     def _note_labels(self, function, x, y):

@@ -97,7 +97,24 @@ class Augmentation:
             *values: What the network takes; for a shared augmentation that is a function, also the labels.
             step: Number of batches trained on so far.
             view: `STUDENT_VIEW`, `TEACHER_VIEW` or `SHARED_VIEW`.
+
+        Raises:
+            ValueError: If it fails on whole numbers; many layers of Keras do, where a model would have cast them.
         """
+        try:
+            return self._view(values, step, view)
+        except (TypeError, ValueError) as error:
+            whole = {part.dtype.name for part in keras.tree.flatten(values[0]) if part.dtype.is_integer}
+            if not whole:
+                raise
+            raise ValueError(
+                f"An augmentation must take the examples as they are, of dtype {', '.join(sorted(whole))}. Received: "
+                f"{self.layer}, which fails on them with {type(error).__name__}. Make them floating point first, for "
+                "example by `keras.Sequential([keras.layers.Rescaling(1 / 255), layer])`, with a student that expects "
+                "that"
+            ) from error
+
+    def _view(self, values, step, view):
         if self._is_layer:
             set_noise(noise_variables(self.layer), self.seed, step, view)
             return self.layer(*values, training=True)

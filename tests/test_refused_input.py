@@ -28,6 +28,7 @@ CASES = {
     "float label": (lambda x, y: (x, with_(y.astype("float32"), 1.5)), "integer class labels. Received: 1.5"),
     "NaN label": (lambda x, y: (x, with_(y.astype("float32"), np.nan)), "integer class labels. Received: nan"),
     "no labels": (lambda x, y: (x, np.full_like(y, -1)), "labeled examples. Received: -1"),
+    "labels in a list": (lambda x, y: (x, [int(k) for k in y]), r"Received: a list of \d+ numbers; make it an array"),
     "no one-hot labels": (lambda x, y: (x, np.full((len(y), 4), -1.0)), "labeled examples. Received: -1"),
 }
 

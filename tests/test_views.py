@@ -327,3 +327,18 @@ def test_a_subclassed_students_augmentation_is_looked_at():
     keras_mt.MeanTeacher(student, teacher=teacher, augmentation=layers.GaussianNoise(0.1))
     with pytest.raises(ValueError, match="must not move pictures"):
         keras_mt.MeanTeacher(student, teacher=teacher, augmentation=layers.RandomFlip())
+
+
+@pytest.mark.parametrize("form", ["layer", "function"])
+def test_an_augmentation_that_fails_on_whole_numbers_is_refused_with_what_to_do(form):
+    def noise(x):
+        return x + keras.random.normal(keras.ops.shape(x))
+
+    layer = keras.layers.GaussianNoise(0.1) if form == "layer" else noise
+    layers = keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3)
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((6, 6, 1), dtype="uint8"), *layers]), augmentation=layer)
+    model.compile("sgd")
+    images, labels = np.zeros((8, 6, 6, 1), "uint8"), np.arange(8) % 3
+    callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+    with pytest.raises(ValueError, match="of dtype uint8. Received: .* fails on them with TypeError. Make them float"):
+        model.fit(images, labels, verbose=0, callbacks=[callback])
