@@ -40,13 +40,27 @@ def export_saved_model(network: keras.Model, path: Path, class_names: tuple[str,
         _archive(network, labels).write_out(str(unfinished), verbose=False)
         if warm_up is not None:
             _write_requests(unfinished / "assets.extra" / "tf_serving_warmup_requests", path.parent.name, warm_up)
-        shutil.rmtree(path, ignore_errors=True)
-        unfinished.rename(path)
+        replace_folder(path, unfinished)
     except (tf.errors.OpError, OSError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise RunError(f"{path} can't be written ({reason_of(error)})") from error
     finally:
         shutil.rmtree(labels.parent, ignore_errors=True)
+
+
+def replace_folder(path: Path, new: Path) -> None:
+    """Gives a new folder the name of an older one, which is kept until then: two folders can not change places."""
+    older = path.with_name(path.name + ".replaced")
+    shutil.rmtree(older, ignore_errors=True)
+    if path.exists():
+        path.rename(older)
+    try:
+        new.rename(path)
+    except OSError:
+        if older.exists():
+            older.rename(path)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
 
 
 def _archive(network, labels):

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from support.pictures import all_kinds, smooth
 from support.programs import in_process, run_program
 
-from keras_mt.experiments.exporting.saved_model import _write_requests
+from keras_mt.experiments.exporting.saved_model import _write_requests, replace_folder
 from keras_mt.experiments.reporting.contact_sheet import most_uncertain
 from keras_mt.experiments.running import saved_networks
 from keras_mt.experiments.running.run_directory import RunDirectory
@@ -188,6 +189,26 @@ def test_an_export_overwrites_nothing(tiny_run, exported):
     status, _, stderr = in_process("export", f"--run_dir={tiny_run}", f"--output={exported / 'saved_model'}")
     assert status == 2
     assert "is there already" in stderr
+
+
+def test_a_folder_is_replaced_as_a_whole_or_kept(tmp_path, monkeypatch):
+    old, new = tmp_path / "teacher", tmp_path / "teacher.unfinished"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "file").write_text(folder.name)
+    with monkeypatch.context() as patched:
+        rename = Path.rename
+        patched.setattr(Path, "rename", lambda path, to: full() if path == new else rename(path, to))
+        with pytest.raises(OSError, match="full"):
+            replace_folder(old, new)
+    assert (old / "file").read_text() == "teacher"
+    replace_folder(old, new)
+    assert [path.name for path in tmp_path.iterdir()] == ["teacher"]
+    assert (old / "file").read_text() == "teacher.unfinished"
+
+
+def full():
+    raise OSError("full")
 
 
 def test_predict_writes_a_line_a_picture_and_a_contact_sheet(tiny_run, tmp_path, images, expected):
