@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.networks import largest_difference, quiet_convnet, small_convnet, values
+from support.networks import STATISTICS, largest_difference, quiet_convnet, small_convnet, values
 
 import keras_mt
 from keras_mt.views import noise_variables, set_noise
@@ -71,7 +71,7 @@ def test_the_step_follows_the_finite_difference_of_the_consistency_cost(batch):
     train(model, images, np.full_like(labels, -1), weight=weight)
     slope = [a - b for a, b in zip(start, values(student.trainable_variables), strict=True)]
     squares = sum(float((s.astype("float64") ** 2).sum()) for s in slope)
-    step = 0.02 / np.sqrt(squares)
+    step = 0.005 / np.sqrt(squares)
     costs = []
     for sign in (1, -1):
         for variable, at, direction in zip(student.trainable_variables, start, slope, strict=True):
@@ -82,7 +82,9 @@ def test_the_step_follows_the_finite_difference_of_the_consistency_cost(batch):
 
 def test_the_student_follows_a_constant_wrong_teacher(batch):
     images, labels = batch
-    student = quiet_convnet()
+    # All 13 layers: a network of two can't give 32 noise images one class.
+    quiet = {"dropout": 0.0, "input_noise": 0.0, "translate": 0}
+    student = keras_mt.architectures.convnet13((12, 12, 1), 4, width=1 / 16, **quiet)
     assert (student(images, training=True).numpy().argmax(axis=1) == 2).mean() < 0.6
     model = compiled(student, keras.optimizers.Adam(0.003))
     for variable in model.teacher.trainable_variables:
@@ -160,12 +162,12 @@ def test_noise_is_a_function_of_seed_step_and_pass_alone(batch):
 def test_several_steps_an_execution_give_the_same_weights_bit_for_bit(batch):
     images, labels = batch
     results = []
-    for steps_per_execution in (1, 8):
+    for steps_per_execution in (1, 4):
         keras.utils.set_random_seed(1)
         model = keras_mt.MeanTeacher(small_convnet())
         model.compile(keras_mt.optimizers.ScheduledAdam(0.003), steps_per_execution=steps_per_execution)
-        data = tf.data.Dataset.from_tensors((images, labels)).repeat(16)
-        callback = keras_mt.MeanTeacherCallback(5.0, 10, 0.99, 0.9, verbose=False)
+        data = tf.data.Dataset.from_tensors((images, labels)).repeat(8)
+        callback = keras_mt.MeanTeacherCallback(5.0, 5, 0.99, 0.9, verbose=False)
         model.fit(data, verbose=0, callbacks=[callback])
         results.append(values(model.weights))
     assert largest_difference(*results) == 0
@@ -256,7 +258,7 @@ def test_the_teachers_statistics_can_be_copied_or_averaged_instead(batch, method
         model = compiled(small_convnet(), teacher_statistics=rule, method=method)
         train(model, images, labels, decay=0.75)
         pairs = [(s, t) for s, t in zip(model.student.weights, model.teacher.weights, strict=True) if not s.trainable]
-        assert len(pairs) == 10
+        assert len(pairs) == STATISTICS
         for student, teacher in pairs:  # Running means start at 0.
             np.testing.assert_allclose(teacher.numpy(), share * student.numpy(), rtol=1e-5, atol=1e-8)
 
