@@ -249,9 +249,21 @@ def test_the_consistency_cost_is_not_weighed():
     np.testing.assert_allclose(got, right, rtol=1e-4)
 
 
-@pytest.mark.parametrize("loss", [None, "sparse_categorical_crossentropy", dice], ids=["own", "string", "batch"])
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("steps_per_execution", [1, 2])
+WAYS = [
+    # Each loss and each of the four ways once in the fast tests.
+    pytest.param(loss, jit, steps, id=f"{steps}-{jit}-{name}", marks=() if fast else pytest.mark.slow)
+    for loss, name, fast_ways in (
+        (None, "own", [(True, 2)]),
+        ("sparse_categorical_crossentropy", "string", [(True, 1)]),
+        (dice, "batch", [(False, 1), (False, 2)]),
+    )
+    for jit in (False, True)
+    for steps in (1, 2)
+    for fast in [(jit, steps) in fast_ways]
+]
+
+
+@pytest.mark.parametrize(("loss", "jit_compile", "steps_per_execution"), WAYS)
 def test_each_way_to_run_a_step_gives_the_same_weights_or_is_refused(loss, jit_compile, steps_per_execution):
     weights = []
     for options in ({"run_eagerly": True}, {"jit_compile": jit_compile, "steps_per_execution": steps_per_execution}):
