@@ -53,6 +53,7 @@ def small_disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "culprit"),
     [
@@ -61,7 +62,7 @@ def small_disk(tmp_path):
             r"checkpoint .*step-8 can't be written \(No space left on device\).*step 4 is kept; "
             ".*the same command continues",
         ),
-        pytest.param(1000, r"exported_teacher.* can't be written \(No space left on device\)", marks=pytest.mark.slow),
+        (1000, r"exported_teacher.* can't be written \(No space left on device\)"),
     ],
 )
 def test_a_full_disk_is_named_and_the_run_continues_when_there_is_room(tiny_run, small_disk, size, culprit):
@@ -198,22 +199,13 @@ def test_a_run_that_became_worthless_ends_and_keeps_the_last_good_checkpoint(tmp
 
 # Signals and processes -------------------------------------------------------------------------------------------
 
-LONG = (*TINY, "--training_steps=300", "--evaluation_steps=100", "--checkpoint_steps=1000")
-
-
-@pytest.fixture(scope="module")
-def undisturbed_long(once):
-    return once("long", lambda folder: finished_run(folder, *LONG))
-
 
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
 )
-def test_a_signal_ends_the_run_after_its_step_and_the_same_command_continues(
-    undisturbed_long, tmp_path, number, status
-):
+def test_a_signal_ends_the_run_after_its_step_and_the_same_command_continues(tiny_run, tmp_path, number, status):
     run = tmp_path / "run"
-    process = start_program("train", *LONG, f"--run_dir={run}")
+    process = start_program("train", *TINY, f"--run_dir={run}")
     for line in process.stdout:
         if line.startswith("compiling the first step took"):
             process.send_signal(number)
@@ -223,11 +215,20 @@ def test_a_signal_ends_the_run_after_its_step_and_the_same_command_continues(
     step = int(re.search(r"step (\d+) is finished and saved; the same command continues", sentence)[1])
     assert (run / "checkpoints" / f"step-{step}").exists()
     assert "Traceback" not in errors
-    again = run_program("train", *LONG, f"--run_dir={run}")
+    again = run_program("train", *TINY, f"--run_dir={run}")
     assert f"continues at step {step}" in again.stdout
-    assert_ended_as(undisturbed_long, run)
+    assert_ended_as(tiny_run, run)
 
 
+LONG = (*TINY, "--training_steps=300", "--evaluation_steps=100", "--checkpoint_steps=1000")
+
+
+@pytest.fixture(scope="module")
+def undisturbed_long(once):
+    return once("long", lambda folder: finished_run(folder, *LONG))
+
+
+@pytest.mark.slow
 def test_a_second_process_on_the_same_run_directory_is_refused(undisturbed_long, tmp_path):
     run = tmp_path / "run"
     process = start_program("train", *LONG, f"--run_dir={run}")
