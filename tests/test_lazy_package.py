@@ -48,7 +48,7 @@ def saved(tmp_path_factory):
     [
         "import keras_mt, keras",
         "import keras, keras_mt",
-        "import tensorflow as tf, keras_mt; keras = tf.keras",
+        pytest.param("import tensorflow as tf, keras_mt; keras = tf.keras", marks=pytest.mark.slow),
         pytest.param("import keras_mt, tensorflow, keras", marks=pytest.mark.slow),
         pytest.param("import keras_mt.mean_teacher, keras", marks=pytest.mark.slow),
         pytest.param("import keras_mt.layers, keras", marks=pytest.mark.slow),

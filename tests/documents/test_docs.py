@@ -19,14 +19,18 @@ import keras_mt
 
 PAGES = sorted(path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md"))
 # That of the quick start is run by the README's test: it is the same.
-WITH_CODE = [p for p in PAGES if "```python" in (ROOT / p).read_text() and p.name != "index.md"]
+WITH_CODE = [
+    pytest.param(p, marks=pytest.mark.slow if p.name in ("methods.md", "own_data.md") else (), id=str(p))
+    for p in PAGES
+    if "```python" in (ROOT / p).read_text() and p.name != "index.md"
+]
 
 
 def code_of(page):
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=str)
+@pytest.mark.parametrize("page", WITH_CODE)
 def test_the_code_of_a_page_runs_from_its_top_to_its_end(page, tmp_path):
     (tmp_path / "page.py").write_text("\n".join(code_of(page)))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
