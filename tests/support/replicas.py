@@ -17,6 +17,7 @@ from keras_mt.architectures import convnet13
 from keras_mt.data import Sampling, evaluation_batches, training_batches
 
 STEPS = 20
+DEFAULTS = {"arrays": False, "noise": False, "synchronized": True, "labeled_per_batch": 4, "model": {}}
 
 
 def convnet(settings):
@@ -110,7 +111,6 @@ def train(settings):
 
 
 if __name__ == "__main__":
-    options = {"arrays": False, "noise": False, "synchronized": True, "labeled_per_batch": 4, "model": {}}
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
-    np.savez(sys.argv[1], **train(options | json.loads(sys.argv[2])))
+    np.savez(sys.argv[1], **train(DEFAULTS | json.loads(sys.argv[2])))
