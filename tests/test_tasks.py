@@ -1,5 +1,7 @@
 """Dense, multi-label and numeric outputs obey the laws of the method: what is unlabeled has no cost but consistency."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -69,10 +71,13 @@ def fitted(case, weight=5.0, labels=None, epochs=2, **arguments):
     return model, history
 
 
+trained = functools.cache(fitted)  # For what trains it no further.
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_consistency_moves_the_student_and_only_the_average_the_teacher(case):
-    model, history = fitted(case)
-    supervised, _ = fitted(case, method="supervised")
+    model, history = trained(case)
+    supervised, _ = trained(case, method="supervised")
     assert history["consistency_cost"][-1] > 0
     moved = [
         np.abs(a - b).max() for a, b in zip(model.student.get_weights(), supervised.student.get_weights(), strict=True)
@@ -89,7 +94,7 @@ def test_consistency_moves_the_student_and_only_the_average_the_teacher(case):
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_hidden_has_no_cost_of_labels(case):
     build, x, y, task = CASES[case]
-    _, history = fitted(case, method="supervised", epochs=1)
+    _, history = trained(case, method="supervised")
     keras.utils.set_random_seed(2)
     model = keras_mt.MeanTeacher(build(), task=task)
     keras_mt.views.set_noise(keras_mt.views.noise_variables(model.student), 0, tf.constant(0), 0)
@@ -108,7 +113,7 @@ def test_what_is_hidden_has_no_cost_of_labels(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_errors_are_those_of_what_is_labeled(case):
-    model, _ = fitted(case)
+    model, _ = trained(case)
     _, x, y, task = CASES[case]
     outputs = model.predict(x, verbose=0)
     if task == "multiclass":
@@ -134,7 +139,7 @@ def test_losses_metrics_and_files_of_keras_work_with_it(case, tmp_path):
     callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
     history = model.fit(x, y, batch_size=6, callbacks=[callback], verbose=0).history
     assert all(np.isfinite(values).all() for values in history.values())
-    own, _ = fitted(case)
+    own, _ = trained(case)
     own.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.predict(x, verbose=0), own.predict(x, verbose=0), atol=1e-6)
@@ -159,7 +164,7 @@ def test_sigmoid_outputs_give_what_logits_give():
 def test_one_hot_maps_of_pixels_are_what_class_maps_are():
     one_hot = np.where(PIXELS[..., None] < 0, -1, np.arange(3) == PIXELS[..., None]).astype("float32")
     np.testing.assert_allclose(
-        fitted("segmentation")[1]["loss"], fitted("segmentation", labels=one_hot)[1]["loss"], rtol=1e-5
+        trained("segmentation")[1]["loss"], fitted("segmentation", labels=one_hot)[1]["loss"], rtol=1e-5
     )
 
 

@@ -155,7 +155,12 @@ SAME = {
 }
 
 
-@pytest.mark.parametrize("case", SAME)
+# Each takes seconds, and others stand for it: an LSTM with a mask, layers in a layer, noise, state, ragged inputs.
+SLOW = {"GRU", "Bidirectional", "cells", "stateful", "attention", "sparse", "a function of Python", "random pictures"}
+SLOW |= {"draws without a seed", "spectral normalization"}
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow if c in SLOW else ()) for c in SAME])
 def test_a_network_whose_clone_answers_as_it_does_is_trained_and_the_check_moves_nothing(case):
     student, x = SAME[case]()
     model = keras_mt.MeanTeacher(student)
