@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.programs import ROOT, TINY, run_program, same_run, start_program
+from support.programs import ROOT, TINY, in_process, run_program, same_run, start_program
 from support.svhn_files import prepare_tfds, write_mat_files
 
 import keras_mt
@@ -112,10 +112,10 @@ assert answers[0].shape == (3, 10) and np.allclose(np.sum(answers[0], axis=1), 1
 
 def test_evaluate_measures_what_the_run_saved(tiny_run):
     run = tiny_run
-    process = run_program("evaluate", f"--run_dir={run}")
-    assert process.returncode == 0, process.stderr
+    status, stdout, stderr = in_process("evaluate", f"--run_dir={run}")
+    assert status == 0, stderr
     results = json.loads((run / "results.json").read_text())
-    student, teacher = (float(n) for n in re.findall(r"(\d+\.\d+) %", process.stdout))
+    student, teacher = (float(n) for n in re.findall(r"(\d+\.\d+) %", stdout))
     np.testing.assert_allclose([student, teacher], [results[n]["error"] for n in ("student", "teacher")], atol=0.006)
 
 

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from support.pictures import all_kinds, smooth
-from support.programs import in_process, run_program
+from support.programs import in_process
 
 from keras_mt.experiments.exporting.saved_model import _write_requests, replace_folder
 from keras_mt.experiments.reporting.contact_sheet import most_uncertain
@@ -216,9 +216,10 @@ def test_predict_writes_a_line_a_picture_and_a_contact_sheet(tiny_run, tmp_path,
         (tmp_path / f"{number:02}.png").write_bytes(tf.io.encode_png(images[number]).numpy())
     (tmp_path / "large.jpg").write_bytes(tf.io.encode_jpeg(np.zeros((50, 70, 3), "uint8")).numpy())
     sheet = tmp_path / "sheet"
-    process = run_program("predict", f"--run_dir={tiny_run}", f"--contact_sheet={sheet}", "--pictures=5", str(tmp_path))
-    assert process.returncode == 0, process.stderr
-    rows = list(csv.DictReader(io.StringIO(process.stdout)))
+    flags = (f"--run_dir={tiny_run}", f"--contact_sheet={sheet}", "--pictures=5")
+    status, stdout, stderr = in_process("predict", *flags, tmp_path)
+    assert status == 0, stderr
+    rows = list(csv.DictReader(io.StringIO(stdout)))
     assert len(rows) == 13
     assert [row["picture"].rsplit("/")[-1] for row in rows] == [*(f"{n:02}.png" for n in range(12)), "large.jpg"]
     for row, probabilities in zip(rows[:12], expected[:12], strict=True):
