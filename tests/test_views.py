@@ -39,8 +39,22 @@ MOVING = {
 }
 
 
-@pytest.mark.parametrize("in_graph", [False, True], ids=["eager", "graph"])
-@pytest.mark.parametrize("name", MOVING)
+IN_GRAPH = ("flips", "perspectives", "crops", "CutMix", "a pipeline")
+
+
+@pytest.mark.parametrize(
+    ("name", "in_graph"),
+    [
+        pytest.param(
+            name,
+            in_graph,
+            id=f"{name}-{'graph' if in_graph else 'eager'}",
+            marks=pytest.mark.slow if in_graph and name not in IN_GRAPH else (),
+        )
+        for name in MOVING
+        for in_graph in (False, True)
+    ],
+)
 def test_a_shared_layer_moves_maps_exactly_as_images(name, in_graph):
     labels, images = labels_and_images()
     shared = SharedAugmentation(MOVING[name](), seed=0, maps=[True])
