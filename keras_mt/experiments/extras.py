@@ -7,7 +7,7 @@ from keras_mt.experiments.errors import UsageError
 # What is imported, by the extra that installs it.
 EXTRAS = {
     "experiments": (
-        "absl", "filelock", "importlib_resources", "matplotlib", "pandas", "scipy", "sklearn", "tensorboard",
+        "PIL", "absl", "filelock", "importlib_resources", "matplotlib", "pandas", "scipy", "sklearn", "tensorboard",
         "tensorflow_datasets", "tqdm",
     ),
     "onnx": ("onnx", "tf2onnx"),

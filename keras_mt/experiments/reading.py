@@ -40,6 +40,7 @@ TEXT = Kind("text on one line", lambda value: isinstance(value, str) and value.i
 NUMBER = Kind("a finite number", _is_number)
 COUNT = Kind("a whole number of at least 0", lambda value: type(value) is int and value >= 0)
 STEP = Kind("a whole number of at least 1", lambda value: type(value) is int and value >= 1)
+SECONDS = Kind("a number of at least 0", lambda value: _is_number(value) and value >= 0)
 PERCENT = Kind("a number from 0 to 100", lambda value: _is_number(value) and 0 <= value <= 100)
 TABLE = Kind("a table", lambda value: isinstance(value, dict))
 TEXTS = Kind("a list of texts", lambda value: isinstance(value, list) and all(map(TEXT.holds, value)))

@@ -3,20 +3,17 @@
 The same command given again continues the run from its newest checkpoint.
 """
 
-import platform
 import shlex
 from collections.abc import Set
 
-import keras
 import tensorflow as tf
 
-import keras_mt
 from keras_mt.distribution import distributed
 from keras_mt.experiments import checks
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.exporting.saved_model import export_saved_model
-from keras_mt.experiments.running import chance, curves, experiment, saved_networks, strategy
+from keras_mt.experiments.running import chance, curves, experiment, machine, saved_networks, strategy
 from keras_mt.experiments.running.cluster import Cluster
 from keras_mt.experiments.running.evaluation_log import NETWORKS, EvaluationLog, errors_in_words
 from keras_mt.experiments.running.lengths import lengths_of
@@ -52,7 +49,7 @@ def _train(config, typed, run, devices, workers):
     checks.check_ramp(config, "rampdown_steps", lengths.rampdown, lengths.training, typed)
     checks.check_starts(config, lengths.rampup, lengths.training, typed)
     with devices.scope():
-        workers.check_same({**config.identity(), "training data": data.fingerprint(), **versions()})
+        workers.check_same({**config.identity(), "training data": data.fingerprint(), **machine.versions()})
         model = experiment.build_model(config, data, lengths)
     if workers.is_chief:
         run.create(config)
@@ -127,7 +124,9 @@ def _conclude(config, run, data, model, log, last_step, replicas):
             "replicas": replicas,
             "experiment": config.fingerprint(),
             "flags": config.identity(),
-            "versions": versions(),
+            "machine": machine.machine(),
+            "versions": machine.versions(),
+            **({"seconds_per_step": log.seconds_per_step()} if log.seconds_per_step() else {}),
         }
     )
     print(f"{title}: {errors_in_words(last)} error after {last_step} steps; results in {run.path}")
@@ -165,13 +164,3 @@ def _describe(config, data, schedules, step, last_step):
         f"{config.labeled_per_batch} of {config.batch_size}\n{schedules.describe()}\n{start}, {last_step} "
         "steps in all"
     )
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of what computed a result."""
-    return {
-        "keras_mt": keras_mt.__version__,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "python": platform.python_version(),
-    }

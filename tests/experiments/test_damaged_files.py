@@ -55,6 +55,7 @@ def test_a_damaged_results_json_is_named(run):
     # Fields that a version did not write, and flags, may be missing or another: `flags` says what a run was.
     sound = ("('flags', ", "('versions', ", "('method',)", "('num_labels',)", "('replicas',)", "('experiment',)")
     sound += ("('lowest_teacher_error'", "('data',) is missing", "('data',) is ''", "('data',) is 'text'")
+    sound += ("('machine', '", "('machine',) is missing", "('machine',) is {}", "('seconds_per_step',) is missing")
     sound += ("('versions',) is", "('chance',) is missing", "is 3.5", "is 1000000", "is True")
     assert refused(path, read_results, damages.of_json(path.read_text()), may_be_sound=sound) > 150
 

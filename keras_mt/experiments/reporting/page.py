@@ -5,6 +5,8 @@ import html
 import io
 from pathlib import Path
 
+from PIL import Image
+
 from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reading import DamagedFileError, read_text
 from keras_mt.experiments.reporting import ablations, figures, tables
@@ -24,10 +26,12 @@ img { max-width: 100%; }
 """
 _HOW_TO_READ = (
     "Errors are in percent after the last step, mean ± standard deviation over seeds: of the teacher for Mean Teacher, "
-    "of the student for the other methods. Published figures stand in rows of their own."
+    "of the student for the other methods. Published figures stand in rows of their own; "
+    "the lowest of a column's errors here is bold."
 )
 _TITLE = "Mean Teacher: results"
 _HTML_TITLE = "<title>keras_mt report</title>"
+_DOTS_PER_INCH = 100
 _MOST_PANELS = 30  # All ablations of Tarvainen & Valpola (2017) together have 23.
 
 
@@ -100,14 +104,14 @@ def _rendered(runs, unfinished, name, introduction):
             markdown.append(f"> {escaped(text)}")
             page.append(f'<p class="remark">{html.escape(text)}</p>')
         elif kind == "table":
-            markdown.append(_markdown_table(content, index=text == "index"))
-            page.append(content.to_html(border=0, index=text == "index"))
+            best = tables.best(content) if text == "index" else set()
+            markdown.append(_markdown_table(content, text == "index", best))
+            page.append(_html_table(content, text == "index", best))
         else:
-            picture = io.BytesIO()
-            content.savefig(picture, format="png", dpi=140)
-            pictures[f"{name}_{kind}.png"] = picture.getvalue()
+            picture = _small_png(content)
+            pictures[f"{name}_{kind}.png"] = picture
             markdown.append(f"![{escaped(text)}]({name}_{kind}.png)")
-            encoded = base64.b64encode(picture.getvalue()).decode()
+            encoded = base64.b64encode(picture).decode()
             page.append(f'<img alt="{html.escape(text)}" src="data:image/png;base64,{encoded}">')
     head = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_HTML_TITLE}<style>{_STYLE}'
     return {
@@ -120,6 +124,8 @@ def _rendered(runs, unfinished, name, introduction):
 def _parts(runs, unfinished, introduction):
     """Yields `(kind, text, content)` in the order of the page."""
     yield "heading", _TITLE, 1
+    for sentence_of_data in tables.headlines(runs):
+        yield "text", sentence_of_data, None
     for paragraph in introduction:
         yield "own words", paragraph, None
     yield "text", _HOW_TO_READ, None
@@ -165,11 +171,36 @@ def _parts(runs, unfinished, introduction):
         yield "table", "", tables.ablation_table(found)
 
 
-def _markdown_table(table, index):
-    if index:
-        table = table.reset_index(names="")
-    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
-    return "\n".join("| " + " | ".join(map(escaped, row)) + " |" for row in rows)
+def _markdown_table(table, index, best):
+    rows = _marked(table, index, best, escaped, "**{}**")
+    return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
+
+
+def _html_table(table, index, best):
+    head, *rows = _marked(table, index, best, html.escape, "<b>{}</b>")
+    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
+    head = "<thead><tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr></thead>"
+    return "\n".join(["<table>", head, "<tbody>", *lines, "</tbody>", "</table>"])
+
+
+def _marked(table, index, best, text, bold):
+    """Returns the rows of a table as texts, its head first, the best cells bold."""
+    rows = [[*([""] if index else []), *map(text, table.columns)]]
+    for name, cells in zip(table.index, table.astype(str).values.tolist(), strict=True):
+        marked = [
+            bold.format(text(cell)) if (name, column) in best else text(cell)
+            for column, cell in zip(table.columns, cells, strict=True)
+        ]
+        rows.append([*([text(name)] if index else []), *marked])
+    return rows
+
+
+def _small_png(figure):
+    """Returns a figure as a PNG of few colors, which for lines is a third of the bytes."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DOTS_PER_INCH)
+    Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def _not_published():

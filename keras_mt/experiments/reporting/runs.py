@@ -24,6 +24,7 @@ class Run:
         step: Its last step.
         data: Where its images came from.
         rows: Its evaluations.
+        machine: The processor, its instructions and the seconds a step as words; empty if they are not known.
         chance: Error of always answering the most frequent class, and the number of images; None if it is not known.
     """
 
@@ -36,6 +37,7 @@ class Run:
     rows: tuple[dict, ...]
     chance: dict | None = None
     average: dict = dataclasses.field(default_factory=dict)
+    machine: str = ""
 
     def error(self, name: str = "error") -> float | None:
         """Returns the error that is published: the teacher's for Mean Teacher, the student's for other methods, and
@@ -92,4 +94,11 @@ def _read(path):
     )
     rows = tuple(read_rows(path / "evaluations.csv"))
     more = results["step"], results.get("data", ""), rows, results.get("chance")
-    return Run(path, results["flags"], student, teacher, *more, average)
+    return Run(path, results["flags"], student, teacher, *more, average, _machine(results))
+
+
+def _machine(results):
+    found = results.get("machine", {})
+    words = [found[name] for name in ("processor", "instructions") if name in found]
+    seconds = results.get("seconds_per_step")
+    return ", ".join([*words, *([f"{seconds:.2g} s a step"] if seconds is not None else [])])

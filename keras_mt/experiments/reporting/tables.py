@@ -8,6 +8,7 @@ from keras_mt.experiments.reporting.ablations import Ablation
 from keras_mt.experiments.reporting.published import METHODS, TABLES, Table, in_order, method_of, name_of
 from keras_mt.experiments.reporting.runs import SEEDS, Run
 
+_PUBLISHED, _PAIRED, _AVERAGE = ", published", ", paired by seed", ", average of its weights"
 _NOT_PUBLISHED_AS_JPEG = ("svhn_cropped", "cifar10")
 
 
@@ -39,6 +40,62 @@ def differences(run: Run, table: Table, place: tuple[str, str]) -> list[str]:
     return found
 
 
+def best(table: pd.DataFrame) -> set[tuple[str, str]]:
+    """Returns row and column of the lowest mean in each column, where there are several of runs here.
+
+    Args:
+        table: One of `published_tables` or of `by_labels`.
+    """
+    rows = [row for row in table.index if not row.endswith((_PUBLISHED, _PAIRED))]
+    found = set()
+    for column in table.columns:
+        means = {row: float(cell.partition(" ")[0]) for row in rows if (cell := table.loc[row, column])}
+        if len(means) > 1:
+            lowest = min(means.values())
+            found |= {(row, column) for row, mean in means.items() if mean == lowest}
+    return found
+
+
+def headlines(runs: list[Run]) -> list[str]:
+    """Returns, of each data set, a sentence on Mean Teacher against supervised training and the average of its weights.
+
+    Args:
+        runs: Finished runs; those of the validation phase are left out, and settings of which there are several.
+    """
+    of_data = {}
+    for run in runs:
+        if run.flags["phase"] == "test" and method_of(run.flags) in ("mean_teacher", "supervised"):
+            of_labels = of_data.setdefault(run.flags["dataset"], {}).setdefault(str(run.flags["num_labels"]), {})
+            of_labels.setdefault(method_of(run.flags), []).append(run)
+    sentences = []
+    for dataset, of_labels in sorted(of_data.items()):
+        both = {n: of for n, of in of_labels.items() if len(of) > 1 and all(map(_are_one_setting, of.values()))}
+        if both:
+            teacher = _in_words([_mean(of["mean_teacher"], "teacher") for of in both.values()])
+            student, average = (
+                _in_words([_mean(of["supervised"], network) for of in both.values()])
+                for network in ("student", "teacher")
+            )
+            sentences.append(
+                f"{dataset}, {_in_words(both)} labels: Mean Teacher's teacher errs on {teacher} %, supervised "
+                f"training's student on {student} %, the average of its weights on {average} %."
+            )
+    return sentences
+
+
+def _are_one_setting(runs):
+    return len({run.setting() for run in runs}) == 1
+
+
+def _mean(runs, network):
+    return f"{pd.Series([getattr(run, network)['error'] for run in runs]).mean():.2f}"
+
+
+def _in_words(parts):
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def published_tables(runs: list[Run]) -> list[tuple[str, pd.DataFrame, list[str]]]:
     """Returns title, table and remarks of each published table that a run belongs to.
 
@@ -54,20 +111,25 @@ def published_tables(runs: list[Run]) -> list[tuple[str, pd.DataFrame, list[str]
 
 
 def _fill(table, placed):
-    here = {}  # (method, ways) -> column -> setting -> errors
+    here = {}  # (method, what of it, ways) -> column -> setting -> errors
     for (method, column), run in placed:
-        cells = here.setdefault((method, tuple(differences(run, table, (method, column)))), {})
-        cells.setdefault(column, {}).setdefault(run.setting(), []).append(run.error(table.error))
+        ways = tuple(differences(run, table, (method, column)))
+        found = {"": run.error(table.error)}
+        if method == "supervised" and table.error in run.teacher:
+            found[_AVERAGE] = run.teacher[table.error]
+        for what, error in found.items():
+            cells = here.setdefault((method, what, ways), {})
+            cells.setdefault(column, {}).setdefault(run.setting(), []).append(error)
     rows = {}
-    for method in in_order([*table.figures, *(method for method, _ in here)]):
+    for method in in_order([*table.figures, *(method for method, _, _ in here)]):
         name = name_of(method)
         if table.figures.get(method):
-            rows[f"{name}, published"] = table.figures[method]
-        for (of_method, ways), cells in here.items():
+            rows[f"{name}{_PUBLISHED}"] = table.figures[method]
+        for (of_method, what, ways), cells in here.items():
             if of_method != method:
                 continue
             for number in range(max(len(settings) for settings in cells.values())):
-                label = f"{name}, here" + (f", variant {number + 1}" if number else "")
+                label = f"{name}{what}, here" + (f", variant {number + 1}" if number else "")
                 label += f": another experiment ({'; '.join(ways)})" if ways else ""
                 rows[label] = {
                     column: mean_and_deviation(list(settings.values())[number])
@@ -102,14 +164,18 @@ def _by_labels(runs):
     numbers = dict.fromkeys(str(run.flags["num_labels"]) for run in runs)  # In the order of `read_runs`.
     lines = {}  # row -> number of labels -> seeds -> error
     for method in in_order(method_of(run.flags) for run in runs):
-        name, settings = name_of(method), {}
+        name, settings, averages = name_of(method), {}, {}
         for run in runs:
             if method_of(run.flags) == method:
                 rest = tuple(part for part in run.setting() if part[0] != "num_labels")
-                cells = settings.setdefault(rest, {}).setdefault(str(run.flags["num_labels"]), {})
-                cells[tuple(run.flags[seed] for seed in SEEDS)] = run.error()
-        for number, line in enumerate(settings.values()):
-            lines[name + (f", variant {number + 1}" if number else "")] = line
+                labels, seeds = str(run.flags["num_labels"]), tuple(run.flags[seed] for seed in SEEDS)
+                settings.setdefault(rest, {}).setdefault(labels, {})[seeds] = run.error()
+                averages.setdefault(rest, {}).setdefault(labels, {})[seeds] = run.teacher["error"]
+        for number, rest in enumerate(settings):
+            row = name + (f", variant {number + 1}" if number else "")
+            lines[row] = settings[rest]
+            if method == "supervised":
+                lines[row + _AVERAGE] = averages[rest]
     rows = {
         row: {labels: mean_and_deviation(list(line[labels].values())) for labels in numbers if labels in line}
         for row, line in lines.items()
@@ -119,7 +185,7 @@ def _by_labels(runs):
         for row, line in lines.items():
             if row != teacher and teacher in lines:
                 paired = {labels: _paired(line.get(labels, {}), lines[teacher].get(labels, {})) for labels in numbers}
-                rows[f"{row} − {teacher}, paired by seed"] = paired
+                rows[f"{row} − {teacher}{_PAIRED}"] = paired
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(numbers)).fillna("")
     return table.rename(columns=lambda labels: f"{labels} labels")
 
@@ -169,6 +235,8 @@ def all_settings(runs: list[Run]) -> tuple[pd.DataFrame, list[str]]:
         averages = [run.average["error"] for run in group if run.average]
         if averages:
             rows[-1]["second average's error, %"] = mean_and_deviation(averages)
+        if group[0].machine:
+            rows[-1]["machine of the first"] = group[0].machine
     sentences = [
         f"{dataset}, {labels} labels, {name_of(method)}, {phase}: where nothing else is said, {_listed(values)}."
         for (dataset, labels, method, phase), values in usual.items()

@@ -8,6 +8,7 @@ from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.options import check_value
 from keras_mt.experiments.reading import (
     PERCENT,
+    SECONDS,
     STEP,
     TABLE,
     TABLE_OF_TEXTS,
@@ -28,6 +29,8 @@ _FIELDS = {
     "flags": TABLE,
     "data": optional(TEXT),
     "versions": optional(TABLE_OF_TEXTS),
+    "machine": optional(TABLE_OF_TEXTS),
+    "seconds_per_step": optional(SECONDS),
     "chance": optional(TABLE),
 }
 _CHANCE = {"error": PERCENT, "images": STEP}

@@ -30,10 +30,15 @@ class StepCallback(keras.callbacks.Callback):
     def on_step_end(self, step: int, logs: dict) -> None:
         """Called after each step."""
 
+    def seconds_per_step(self) -> float | None:
+        """Returns the mean since the second step of this process, evaluations included; None before its end."""
+        step, since = self._measured_from or (self.step, 0.0)
+        return (time.monotonic() - since) / (self.step - step) if self.step > step else None
+
     def time_left(self) -> str:
         """Returns an estimate as h:mm:ss; the clock may jump, so a monotonic one is asked."""
-        step, since = self._measured_from
-        if self.step == step:
+        seconds_per_step = self.seconds_per_step()
+        if seconds_per_step is None:
             return "unknown time"
-        seconds = round((time.monotonic() - since) / (self.step - step) * (self.last_step - self.step))
+        seconds = round(seconds_per_step * (self.last_step - self.step))
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

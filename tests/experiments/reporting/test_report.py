@@ -4,9 +4,10 @@ import pytest
 from support.programs import run_program
 
 from keras_mt.experiments.errors import RunError, UsageError
-from keras_mt.experiments.reporting import ablations, figures, tables
+from keras_mt.experiments.reporting import ablations, figures, page, tables
 from keras_mt.experiments.reporting.published import TABLES
 from keras_mt.experiments.reporting.runs import read_runs
+from keras_mt.experiments.running.machine import machine
 
 ROW = "step,student_error,teacher_error,student_classification_cost,teacher_classification_cost\n"
 BASE = {
@@ -264,6 +265,62 @@ def test_methods_are_compared_with_mean_teacher_on_the_same_seeds(tmp_path):
     write_run(tmp_path, "variant", 50.0, 5.0, dataset="digits", student_dropout=0.0)
     ((_, table),) = tables.by_labels(read(tmp_path))
     assert not [row for row in table.index if "paired" in row]
+
+
+def test_the_teacher_stands_beside_the_baselines_student_and_the_average_of_its_weights(tmp_path):
+    for seed in (0, 1):
+        for labels, error in (("20", 9.0), ("100", 3.0)):
+            digits = {"dataset": "digits", "num_labels": labels, "seed": seed}
+            write_run(tmp_path, f"s-{labels}-{seed}", error + seed, error - 1, method="supervised", **digits)
+            write_run(tmp_path, f"t-{labels}-{seed}", 50.0, error - 2 * seed, **digits)
+    runs = read(tmp_path)
+    ((_, table),) = tables.by_labels(runs)
+    average = "Supervised only, average of its weights"
+    assert table.loc[average].tolist() == ["8.00 ± 0.00 (2 runs)", "2.00 ± 0.00 (2 runs)"]
+    paired = table.loc[f"{average} − Mean Teacher, paired by seed"]
+    assert paired.tolist() == ["0.00 ± 1.41 (2 runs), 1 above 0", "0.00 ± 1.41 (2 runs), 1 above 0"]
+    assert tables.best(table) == {(row, n) for row in (average, "Mean Teacher") for n in ("20 labels", "100 labels")}
+    (sentence,) = tables.headlines(runs)
+    assert sentence == (
+        "digits, 20 and 100 labels: Mean Teacher's teacher errs on 8.00 and 2.00 %, supervised training's student on "
+        "9.50 and 3.50 %, the average of its weights on 8.00 and 2.00 %."
+    )
+    write_run(tmp_path, "other", 50.0, 1.0, dataset="digits", num_labels="20", student_dropout=0.0)
+    (sentence,) = tables.headlines(read(tmp_path))  # Which of two settings it would be about is open.
+    assert sentence.startswith("digits, 100 labels")
+
+
+def test_the_lowest_error_here_is_bold_and_no_published_one(tmp_path):
+    write_run(tmp_path, "mt", 9.0, 5.0)
+    write_run(tmp_path, "sup", 27.0, 30.0, step=40_000, method="supervised")
+    ((_, table, _),) = tables.published_tables(read(tmp_path))
+    assert tables.best(table) == {("Mean Teacher, here", "250 labels")}
+    page.write_report(read(tmp_path), [], tmp_path / "report")
+    assert "| Mean Teacher, here | **5.00 (1 run)** |" in (tmp_path / "report" / "report.md").read_text()
+    assert "<td><b>5.00 (1 run)</b></td>" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_the_machine_of_a_setting_is_said_where_it_is_known(tmp_path):
+    write_run(tmp_path, "old", 9.0, 5.0)
+    assert "machine of the first" not in tables.all_settings(read(tmp_path))[0]
+    path = write_run(tmp_path, "new", 9.0, 5.0, student_dropout=0.0) / "results.json"
+    known = {"machine": {"processor": "A processor", "instructions": "AVX2"}, "seconds_per_step": 0.3333}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **known}))
+    table, _ = tables.all_settings(read(tmp_path))
+    assert set(table["machine of the first"]) == {"", "A processor, AVX2, 0.33 s a step"}
+
+
+def test_the_processor_and_its_instructions_are_read(tmp_path):
+    described = tmp_path / "cpuinfo"
+    one = "processor : {}\nmodel name : A: processor\nflags : fpu {}\n\n"
+    for flags, instructions in (
+        ("avx2 avx512f", "AVX-512"),
+        ("avx2", "AVX2"),
+        ("avx2 avx512f avx512_vnni", "AVX-512 VNNI"),
+    ):
+        described.write_text(one.format(0, flags) + one.format(1, flags))
+        assert machine(described) == {"processor": "A: processor", "instructions": instructions}
+    assert set(machine(tmp_path / "none")) == {"processor"}
 
 
 def test_one_number_of_labels_makes_no_figure(tmp_path):

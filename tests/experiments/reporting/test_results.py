@@ -62,7 +62,7 @@ def _row_of(results, method, data, labels):
     for line in results.splitlines():
         if line.startswith("#"):
             section = line
-        cells = [cell.strip() for cell in line.split("|")][1:-1]
+        cells = [cell.strip(" *") for cell in line.split("|")][1:-1]
         if not cells or data.lower() not in section.lower():
             continue
         if not cells[0]:
