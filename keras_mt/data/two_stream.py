@@ -157,9 +157,7 @@ def _alike(spec, other):
 def _batches(data, size, shuffle_buffer, seed, stream):
     """Batches of a stream that repeats, its examples in another order in each pass."""
     if isinstance(data, tf.data.Dataset):
-        if shuffle_buffer:
-            data = data.shuffle(shuffle_buffer, seed=2 * seed + stream)
-        return data.repeat().batch(size, drop_remainder=True)
+        return _repeated(data, shuffle_buffer, 2 * seed + stream).batch(size, drop_remainder=True)
     tensors = tf.nest.map_structure(shared_tensor, data)
     length = len(tf.nest.flatten(data)[0])
     if shuffle_buffer:  # All of them: a buffer of all indices would take 200 bytes for each, this takes nothing.
@@ -167,6 +165,21 @@ def _batches(data, size, shuffle_buffer, seed, stream):
     else:
         batches = tf.data.Dataset.range(length).repeat().batch(size, drop_remainder=True)
     return batches.map(lambda places: tf.nest.map_structure(lambda tensor: tf.gather(tensor, places), tensors))
+
+
+def _repeated(data, shuffle_buffer, seed):
+    """A data set without end, in another order in each pass, and each time that it is read anew (by each `fit`)."""
+    if not shuffle_buffer:
+        return data.repeat()
+    # `data.shuffle(...).repeat()` would go on with the draws of whoever read it before, whose threads read ahead as
+    # far as they happen to get. Here each reader draws one seed.
+    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(1)
+
+    def shuffled(drawn):
+        tf.compat.v1.set_random_seed(1)  # Of this function: under a program's seed of 0 a drawn one can't be used.
+        return data.shuffle(shuffle_buffer, seed=drawn).repeat()
+
+    return seeds.flat_map(shuffled).apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
 def _no_label_of_each_output(label_spec, value):

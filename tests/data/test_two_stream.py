@@ -2,6 +2,7 @@
 
 import resource
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -264,3 +265,33 @@ def test_a_memory_mapped_array_of_unlabeled_examples_is_not_read_into_memory(tmp
     before = held()
     list(two_stream(tracked, mapped, 2, 6).take(10))
     assert held() - before < 100e6
+
+
+@pytest.mark.parametrize("global_seed", [None, 0, 3])
+def test_the_order_is_that_of_the_seed_however_far_an_earlier_reader_has_read_ahead(global_seed):
+    def batches(examples):
+        labeled = tf.data.Dataset.from_tensor_slices((np.arange(20.0)[:, None], np.arange(20) % 4))
+        unlabeled = tf.data.Dataset.from_tensor_slices(np.arange(20.0, 120.0)[:, None])
+        if global_seed is not None:
+            keras.utils.set_random_seed(global_seed)
+        return two_stream(labeled, unlabeled, 4, 14, shuffle_buffer=1000, seed=examples)
+
+    def rows(data, count=10):
+        return [x[:, 0].numpy().tolist() for x, _ in data.take(count)]
+
+    one, other = batches(5), batches(5)
+    first = rows(one)
+    assert rows(other, 40)[:10] == first
+    assert rows(one) == rows(other)
+    assert rows(one) != first
+    assert rows(batches(6)) != first
+    unlabeled = sum((row[4:] for row in first), [])
+    assert sorted(unlabeled) == list(range(20, 120))
+    assert one.cardinality() == tf.data.INFINITE_CARDINALITY
+
+
+def test_a_data_set_that_turns_out_to_be_empty_is_told():
+    examples = tf.data.Dataset.from_tensor_slices((np.zeros((8, 1)), np.zeros(8, "int32")))
+    batches = two_stream(examples, examples.filter(lambda x, y: y > 0), 2, 4)
+    with pytest.raises(tf.errors.FailedPreconditionError, match="contained only 0 elements"):
+        next(iter(batches))
