@@ -43,8 +43,11 @@ def _start(folder):
 
 
 def _finish(workers):
-    failed = [worker.how_it_ended() for worker in workers if worker.finish()]
-    return f"{len(failed)} workers failed: {failed[0]}" if failed else ""
+    failed = [f"worker {place} {worker.how_it_ended()}" for place, worker in enumerate(workers) if worker.finish()]
+    for worker in workers:
+        if worker.status():  # All of its words: who failed first shows in none of the last lines.
+            print(worker.errors(), file=sys.stderr, flush=True)
+    return "; ".join(failed)
 
 
 @contextmanager
