@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_mt import first_batch, losses, option_checks, schedules, serving, student_checks, tasks
+from keras_mt import first_batch, losses, low_precision, option_checks, schedules, serving, student_checks, tasks
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
 from keras_mt.outputs import Output, Sum
@@ -870,6 +870,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             )
         if not self.trainable_variables:
             warnings.warn("The student has no trainable weights: nothing is learned.", stacklevel=2)
+        if slow := low_precision.slowness_sentence(self.student):
+            warnings.warn(slow, stacklevel=2)
         return super().make_train_function(force)
 
     @contextlib.contextmanager
