@@ -1,10 +1,11 @@
 """Measures a Mean Teacher step side by side with what it is compared to; ratios first.
 
-    python tools/benchmark.py [--json FILE] [--quick] [--torch]
+    python tools/benchmark.py [--only steps,small] [--json FILE] [--quick] [--bfloat16] [--torch]
 
 What is compared runs in turn, one repetition of each after the other, so that the machine's drift cancels; figures
 are medians, with the middle half as spread. --quick uses small networks, few examples and two repetitions: a smoke
-test whose figures mean nothing. --torch adds the same network in PyTorch, if it is installed.
+test whose figures mean nothing. bfloat16 is measured where the processor has instructions for it, or with --bfloat16.
+--torch adds the same network in PyTorch, if it is installed.
 """
 
 import argparse
@@ -14,36 +15,67 @@ import platform
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import machine, pipeline, start, steps
+import tensorflow as tf
+
+from benchmarks import machine, pipeline, small, start, steps
 from benchmarks.timing import interleaved, spreads
+
+_GROUPS = {
+    "start": "the programs from their start to the first step",
+    "pipeline": "batches a second",
+    "steps": "the 13-layer ConvNet's steps",
+    "small": "fit with MeanTeacher over plain fit of small networks",
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--quick", action="store_true", help="small and short: a smoke test")
+    listed = "; ".join(f"{name}: {what}" for name, what in _GROUPS.items())
+    parser.add_argument("--only", type=_groups, default=list(_GROUPS), help=f"some of all groups ({listed})")
+    parser.add_argument("--bfloat16", action="store_true", help="also where the processor emulates it")
     parser.add_argument("--torch", action="store_true", help="also the same network in PyTorch, if installed")
     options = parser.parse_args()
     size = machine.QUICK if options.quick else machine.FULL
+    tf.get_logger().setLevel("ERROR")  # Each network has a function of its own, which it takes for retracing.
 
+    figures, seconds = {}, {}
     # The programs first, while this process is small.
-    figures = start.measure(size, options.quick) | pipeline.measure(size)
-    with steps.Steps(size, options.torch) as measured:
-        seconds = interleaved(measured.actions, size.repetitions)
-    figures |= measured.figures(seconds) | {"peak_rss_bytes_benchmark": machine.peak_memory()}
+    if "start" in options.only:
+        figures |= start.measure(size, options.quick)
+    if "pipeline" in options.only:
+        figures |= pipeline.measure(size)
+    if "steps" in options.only:
+        with steps.Steps(size, options.bfloat16 or machine.computes_bfloat16(), options.torch) as measured:
+            seconds = interleaved(measured.actions, size.repetitions)
+        figures |= measured.figures(seconds)
+    if "small" in options.only:
+        networks = small.SmallNetworks(options.quick)
+        figures |= networks.figures(interleaved(networks.actions, size.repetitions))
+    figures["peak_rss_bytes_benchmark"] = machine.peak_memory()
 
     print(f"machine: {machine.describe()}; Python {platform.python_version()}, {machine.versions()}")
     print(f"network: 13-layer ConvNet, width {size.width:g}, batch {size.batch_size}, all noise on\n")
     for name, value in figures.items():
         print(f"{name:<44} {value:.4g}")
-    print(f"\n{'milliseconds':<44} median  middle half")
+    if seconds:
+        print(f"\n{'milliseconds':<44} median  middle half")
     for name, (median, low, high) in spreads(seconds).items():
         print(f"{name:<44} {1000 * median:.1f}  {1000 * low:.1f} to {1000 * high:.1f}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _groups(text):
+    names = text.split(",")
+    unknown = [name for name in names if name not in _GROUPS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no group; there are {', '.join(_GROUPS)}")
+    return names
 
 
 if __name__ == "__main__":

@@ -42,6 +42,13 @@ def describe() -> str:
     return f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
+def computes_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16; others emulate it, several times slower than float32."""
+    described = Path("/proc/cpuinfo")
+    flags = set(described.read_text().split()) if described.exists() else set()
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
 def versions() -> str:
     """Returns the versions of the frameworks that are installed."""
     found = []

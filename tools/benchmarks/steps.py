@@ -26,10 +26,11 @@ class Steps(contextlib.ExitStack):
 
     Args:
         size: How large.
+        with_bfloat16: Whether bfloat16 is measured too.
         with_torch: Whether PyTorch takes part.
     """
 
-    def __init__(self, size: Size, with_torch: bool):
+    def __init__(self, size: Size, with_bfloat16: bool, with_torch: bool):
         super().__init__()
         self.size = size
         data = _random_batches(size)
@@ -37,8 +38,6 @@ class Steps(contextlib.ExitStack):
         self.actions = {
             "mean_teacher": _training_step(float32, data),
             "supervised": _training_step(_supervised(size), data),
-            "mean_teacher_bfloat16": _training_step(_mean_teacher(size, "mixed_bfloat16"), data),
-            "supervised_bfloat16": _training_step(_supervised(size, "mixed_bfloat16"), data),
             "mean_teacher_xla": _training_step(_mean_teacher(size, jit_compile=True), data),
             "mean_teacher_quarter_width": _training_step(
                 _mean_teacher(dataclasses.replace(size, width=size.width / 4)), data
@@ -46,8 +45,13 @@ class Steps(contextlib.ExitStack):
             "average_and_ramps": _average_alone(float32),
             "evaluation": _evaluation(float32, size.evaluated),
             "matrix_product": _matrix_product(size.matrix, "float32"),
-            "matrix_product_bfloat16": _matrix_product(size.matrix, "bfloat16"),
         }
+        if with_bfloat16:
+            self.actions |= {
+                "mean_teacher_bfloat16": _training_step(_mean_teacher(size, "mixed_bfloat16"), data),
+                "supervised_bfloat16": _training_step(_supervised(size, "mixed_bfloat16"), data),
+                "matrix_product_bfloat16": _matrix_product(size.matrix, "bfloat16"),
+            }
         examples = {"73257": size.examples, "604388": size.examples_with_extra}
         for name, count in examples.items():
             self.actions[f"mean_teacher_{name}"] = _training_step(
@@ -55,7 +59,7 @@ class Steps(contextlib.ExitStack):
             )
         if with_torch:
             worker = self.enter_context(torch_worker.TorchWorker(size.width, size.batch_size))
-            for name in ("mean_teacher", "supervised", "mean_teacher_bfloat16"):
+            for name in ("mean_teacher", "supervised", "mean_teacher_bfloat16")[: 2 + with_bfloat16]:
                 self.actions[f"torch_{name}"] = worker.step_of(name)
         self._forward_operations = _forward_operations(float32.student) * size.batch_size
 
@@ -63,24 +67,24 @@ class Steps(contextlib.ExitStack):
         """Returns the figures by their names in the JSON file."""
         figures = {
             "mean_teacher_over_supervised": ratio(seconds, "mean_teacher", "supervised"),
-            "mean_teacher_over_supervised_bfloat16": ratio(seconds, "mean_teacher_bfloat16", "supervised_bfloat16"),
             "ema_share_of_step": ratio(seconds, "average_and_ramps", "mean_teacher"),
-            "bfloat16_speedup": ratio(seconds, "mean_teacher", "mean_teacher_bfloat16"),
             "xla_speedup": ratio(seconds, "mean_teacher", "mean_teacher_xla"),
             "step_time_604388_over_73257": ratio(seconds, "mean_teacher_604388", "mean_teacher_73257"),
             "evaluation_images_per_second": self.size.evaluated / float(np.median(seconds["evaluation"])),
         }
-        if "torch_mean_teacher" in seconds:
-            figures |= {
-                "torch_over_keras": ratio(seconds, "torch_mean_teacher", "mean_teacher"),
-                "torch_over_keras_supervised": ratio(seconds, "torch_supervised", "supervised"),
-                "torch_over_keras_bfloat16": ratio(seconds, "torch_mean_teacher_bfloat16", "mean_teacher_bfloat16"),
-            }
+        both = {
+            "mean_teacher_over_supervised_bfloat16": ("mean_teacher_bfloat16", "supervised_bfloat16"),
+            "bfloat16_speedup": ("mean_teacher", "mean_teacher_bfloat16"),
+            "torch_over_keras": ("torch_mean_teacher", "mean_teacher"),
+            "torch_over_keras_supervised": ("torch_supervised", "supervised"),
+            "torch_over_keras_bfloat16": ("torch_mean_teacher_bfloat16", "mean_teacher_bfloat16"),
+        }
+        figures |= {name: ratio(seconds, *pair) for name, pair in both.items() if seconds.keys() >= set(pair)}
         step_rate = self.size.batch_size / float(np.median(seconds["mean_teacher_quarter_width"]))
         figures["images_per_second_quarter_width"] = step_rate
         operations = _PASSES * self._forward_operations
         figures["floating_point_operations_per_step"] = operations
-        for suffix in ("", "_bfloat16"):
+        for suffix in [name.removeprefix("matrix_product") for name in seconds if name.startswith("matrix_product")]:
             peak = 2 * self.size.matrix**3 / float(np.median(seconds[f"matrix_product{suffix}"]))
             figures[f"matmul_operations_per_second{suffix}"] = peak
             step = operations / float(np.median(seconds[f"mean_teacher{suffix}"]))

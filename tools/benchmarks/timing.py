@@ -4,19 +4,21 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from tqdm import tqdm
 
 
 def interleaved(actions: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
     """Runs all actions in turn, `repetitions` times after a first time that is not counted; returns seconds."""
-    for action in actions.values():
-        action()
     seconds = {name: [] for name in actions}
-    for _ in range(repetitions):
-        for name, action in actions.items():
-            start = time.perf_counter()
-            action()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
+    with tqdm(total=len(actions) * (1 + repetitions), unit=" measured", mininterval=5) as bar:
+        for _ in range(1 + repetitions):
+            for name, action in actions.items():
+                bar.set_postfix_str(name, refresh=False)
+                start = time.perf_counter()
+                action()
+                seconds[name].append(time.perf_counter() - start)
+                bar.update()
+    return {name: counted for name, (_, *counted) in seconds.items()}
 
 
 def spreads(seconds: dict[str, list[float]]) -> dict[str, tuple[float, float, float]]:
