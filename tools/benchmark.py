@@ -19,7 +19,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tensorflow as tf
-
 from benchmarks import machine, pipeline, small, start, steps
 from benchmarks.timing import interleaved, spreads
 
