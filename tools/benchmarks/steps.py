@@ -38,6 +38,9 @@ class Steps(contextlib.ExitStack):
         self.actions = {
             "mean_teacher": _training_step(float32, data),
             "supervised": _training_step(_supervised(size), data),
+            "mean_teacher_teacher_sees_unlabeled": _training_step(
+                _mean_teacher(size, teacher_sees="unlabeled", consistency_on_labeled=False), data
+            ),
             "mean_teacher_xla": _training_step(_mean_teacher(size, jit_compile=True), data),
             "mean_teacher_quarter_width": _training_step(
                 _mean_teacher(dataclasses.replace(size, width=size.width / 4)), data
@@ -67,6 +70,9 @@ class Steps(contextlib.ExitStack):
         """Returns the figures by their names in the JSON file."""
         figures = {
             "mean_teacher_over_supervised": ratio(seconds, "mean_teacher", "supervised"),
+            "mean_teacher_teacher_sees_unlabeled_over_supervised": ratio(
+                seconds, "mean_teacher_teacher_sees_unlabeled", "supervised"
+            ),
             "ema_share_of_step": ratio(seconds, "average_and_ramps", "mean_teacher"),
             "xla_speedup": ratio(seconds, "mean_teacher", "mean_teacher_xla"),
             "step_time_604388_over_73257": ratio(seconds, "mean_teacher_604388", "mean_teacher_73257"),
@@ -108,8 +114,8 @@ def _optimizer():
     return keras_mt.optimizers.ScheduledAdam(schedules.RampUpDown(0.003, 40_000))
 
 
-def _mean_teacher(size, dtype="float32", jit_compile=False):
-    model = keras_mt.MeanTeacher(_network(size, dtype))
+def _mean_teacher(size, dtype="float32", jit_compile=False, **options):
+    model = keras_mt.MeanTeacher(_network(size, dtype), **options)
     model.compile(_optimizer(), jit_compile=jit_compile)
     return model
 
