@@ -38,14 +38,25 @@ def distributed(make: Callable[..., tf.data.Dataset]) -> tf.data.Dataset | tf.di
 
     Args:
         make: Takes `num_replicas` and `replicas`, the numbers of some of them, and returns a data set of their shares
-            of the batches in turn: `batches.training_batches` with the rest of its arguments.
+            of the batches in turn, as `keras_mt.data.training_batches` does.
 
     Example:
 
     ```python
+    import functools
+
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype("uint8")
+    classes, labeled = np.arange(60) % 3, np.arange(12)
+    sampling = keras_mt.data.Sampling(batch_size=16, labeled_per_batch=4, seed=0)
+    make = functools.partial(keras_mt.data.training_batches, images, classes, labeled, sampling)
+
+    strategy = tf.distribute.MirroredStrategy()
     with strategy.scope():
-        batches = keras_mt.distribution.distributed(functools.partial(training_batches, images, labels, labeled, ...))
-    model.fit(batches, steps_per_epoch=1000)
+        layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3)]
+        model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((8, 8, 1)), *layers]))
+        model.compile("sgd")
+        batches = keras_mt.distribution.distributed(make)
+    model.fit(batches, steps_per_epoch=10, callbacks=[keras_mt.MeanTeacherCallback(consistency_weight=1.0)])
     ```
     """
     strategy = tf.distribute.get_strategy()

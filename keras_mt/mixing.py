@@ -107,7 +107,7 @@ def _pooled(boxes, static, sizes):
 
 
 class _Mixing:
-    def __init__(self, alpha=1.0, labels=False, share=None):
+    def __init__(self, alpha: float = 1.0, labels: bool = False, share: float | None = None):
         if not 0.0 < alpha < float("inf"):
             raise ValueError(f"Argument `alpha` must be positive. Received: alpha={alpha}")
         if share is not None and not 0.0 <= share <= 1.0:
@@ -220,7 +220,7 @@ class CutMix(_Mixing):
         share: A fixed λ in [0, 1] instead of a draw; French et al. (2020) have 0.5.
 
     Reference: French et al. (2020), https://arxiv.org/abs/1906.01916; Yun et al. (2019),
-        https://arxiv.org/abs/1905.04899
+    https://arxiv.org/abs/1905.04899
 
     Example:
 

@@ -10,7 +10,8 @@ PAGES = {"building.md": "BUILD.md", "changes.md": "CHANGELOG.md", "contributing.
 def on_page_markdown(markdown: str, page, **_) -> str:
     """Returns a page's text: of those named above that of the root's file, with links as they are in `docs/`."""
     if page.file.src_uri not in PAGES:
-        return markdown
+        # No-break spaces: a mean and its deviation stay on one line of a table.
+        return re.sub(r"^\|.*$", lambda row: row[0].replace(" ± ", "\u00a0±\u00a0"), markdown, flags=re.MULTILINE)
     text = (ROOT / PAGES[page.file.src_uri]).read_text(encoding="utf-8")
     for name, file in PAGES.items():
         text = text.replace(f"]({file}", f"]({name}")

@@ -1,7 +1,7 @@
 """Asks TensorFlow Serving what is on pictures: over REST, or over gRPC, which needs tensorflow-serving-api.
 
-python client.py http://127.0.0.1:8501 digits a.jpg b.png
-python client.py 127.0.0.1:8500 digits a.jpg b.png
+python docs/serving/client.py http://127.0.0.1:8501 pictures a.jpg b.png
+python docs/serving/client.py 127.0.0.1:8500 pictures a.jpg b.png
 """
 
 import base64

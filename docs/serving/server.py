@@ -1,11 +1,12 @@
 """Serves an exported network over HTTP. Needs tensorflow, flask, waitress and pillow; not keras_mt, not Keras.
 
-python server.py runs/digits_50/export/saved_model/1 8501
+python docs/serving/server.py runs/pictures/export/saved_model/1 8501
 curl --data-binary @picture.png http://127.0.0.1:8501/predict
 curl -F picture=@a.jpg -F picture=@b.png http://127.0.0.1:8501/predict
 """
 
 import io
+import os
 import pathlib
 import sys
 
@@ -25,6 +26,7 @@ class BadPicture(ValueError):
 
 def application(folder):
     """Returns the WSGI application of a SavedModel."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Of processors and drivers that are not there.
     import tensorflow as tf  # Takes seconds: a wrong command line is answered before.
 
     model = tf.saved_model.load(str(folder))  # Kept: its signatures have only weak references to its weights.

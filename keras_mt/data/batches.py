@@ -24,7 +24,7 @@ def training_indices(labels: np.ndarray, labeled: np.ndarray, sampling: Sampling
 
     Returns:
         A function of a step and a replica (0 by default) that returns `(index, label, counted)`, each of shape
-        `[batch_size / num_replicas]`: the example indices, the labels (-1 where masked), and 1 or 0: whether the row
+        `[batch_size / num_replicas]`, which are the example indices, the labels (-1 where masked), and 1 where the row
         belongs to the epoch's pass, which labeled rows beside an unlabeled stream do not.
 
     Raises:

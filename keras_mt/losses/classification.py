@@ -23,7 +23,7 @@ def mask_unlabeled(labels, rank: int = 2):
         rank: Rank of the predictions: 2, or more for dense ones such as `[batch, height, width, classes]`.
 
     Returns:
-        `(labels, labeled)`: labels with 0 in place of -1, and a float32 mask `[batch, ...]` that is 1 where there was
+        A pair of labels with 0 in place of -1 and a float32 mask `[batch, ...]` that is 1 where there was
         a label.
     """
     labels = signed(labels)
@@ -43,7 +43,7 @@ def classification_errors(labels, predictions, among: int = 1):
         among: An example is right if its class is among the first so many predicted ones.
 
     Returns:
-        Float32 tensor `[batch, ...]`. What it says of unlabeled examples has no meaning: weigh it with the mask.
+        Float32 tensor `[batch, ...]`. What it says of unlabeled examples has no meaning, so weigh it with the mask.
     """
     if len(labels.shape) == len(predictions.shape):
         labels = labels[..., 0] if labels.shape[-1] == 1 else ops.argmax(labels, axis=-1)

@@ -53,7 +53,13 @@ class Confident(keras.losses.Loss):
     """
 
     def __init__(
-        self, loss="mse", threshold=0.95, temperature=1.0, hard=False, reduction="sum_over_batch_size", name="confident"
+        self,
+        loss: str | float | keras.losses.Loss = "mse",
+        threshold: float = 0.95,
+        temperature: float = 1.0,
+        hard: bool = False,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "confident",
     ):
         super().__init__(name=name, reduction=reduction)
         if not 0.0 <= threshold <= 1.0:

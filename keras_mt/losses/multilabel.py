@@ -64,6 +64,17 @@ class SigmoidMSEConsistency(keras.losses.Loss):
     Call arguments:
         y_true: The target's logits `[batch, ..., outputs]`.
         y_pred: The student's logits, of the same shape. The result has it too.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.SigmoidMSEConsistency()
+    cost = loss(np.array([[2.0, -1.0]], "float32"), np.array([[1.0, 0.0]], "float32"))
+    ```
     """
 
     def __init__(self, reduction="sum_over_batch_size", name="sigmoid_mse_consistency"):
@@ -80,6 +91,17 @@ class SigmoidKLConsistency(keras.losses.Loss):
     Call arguments:
         y_true: The target's logits `[batch, ..., outputs]`.
         y_pred: The student's logits, of the same shape. The result has it too.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.SigmoidKLConsistency()
+    cost = loss(np.array([[2.0, -1.0]], "float32"), np.array([[1.0, 0.0]], "float32"))
+    ```
     """
 
     def __init__(self, reduction="sum_over_batch_size", name="sigmoid_kl_consistency"):

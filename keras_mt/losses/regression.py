@@ -57,6 +57,17 @@ class OutputMSEConsistency(keras.losses.Loss):
     Call arguments:
         y_true: The target's outputs `[batch, ..., outputs]`.
         y_pred: The student's outputs, of the same shape. The result has it too.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import keras_mt
+
+    loss = keras_mt.losses.OutputMSEConsistency()
+    cost = loss(np.array([[2.0, -1.0]], "float32"), np.array([[1.0, 0.0]], "float32"))
+    ```
     """
 
     def __init__(self, reduction="sum_over_batch_size", name="output_mse_consistency"):

@@ -92,6 +92,13 @@ def test_every_public_name_of_a_module_says_what_it_takes_and_shows_it(module):
         assert re.search(r"^(Args|Input shape):", docstring, re.MULTILINE), name
 
 
+def test_every_loss_shows_an_example():
+    losses = [name for name, value in public_members(keras_mt.losses) if inspect.isclass(value)]
+    assert len(losses) > 8
+    for name in losses:
+        assert "```python" in DOCUMENTED[name], name
+
+
 @pytest.mark.slow
 def test_the_notebook_runs_from_its_top_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -127,6 +134,8 @@ def test_the_pages_are_built_without_a_warning_and_the_api_has_docstrings(site):
         page.partition('id="keras_mt.data.two_stream.two_stream"')[2].partition("Returns:")[2].partition("</ul>")[0]
     )
     assert returned.count("<li") == 1  # One thing, though it takes several lines.
+    assert "<details" not in page  # What a reference of two lines becomes if the second is indented.
+    assert not re.search(r"<code>[^<]*`", page)  # What is returned has no colon: what is before it becomes its type.
     assert "What is stable" in (site / "contributing" / "index.html").read_text()
     assert "Keep a Changelog" in (site / "changes" / "index.html").read_text()
 

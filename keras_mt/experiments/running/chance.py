@@ -21,13 +21,19 @@ def no_better(error: float, chance: dict) -> bool:
         error: In percent.
         chance: What `chance_of` returned.
     """
-    share = chance["error"] / 100.0
-    return error >= chance["error"] - 2.0 * 100.0 * math.sqrt(share * (1.0 - share) / chance["images"])
+    return error >= chance["error"] - _margin(chance)
 
 
 def sentence(error: float, chance: dict) -> str:
     """Returns what to say of a network that is no better than chance."""
     return (
         f"{error:.2f} % error is no better than chance: always answering the most frequent class has an error of "
-        f"{chance['error']:.2f} % on these {chance['images']} images"
+        f"{chance['error']:.2f} % on these {chance['images']} images, give or take "
+        f"{_margin(chance):.2f} (two standard errors)"
     )
+
+
+def _margin(chance):
+    """Returns two standard errors, in percent."""
+    share = chance["error"] / 100.0
+    return 2.0 * 100.0 * math.sqrt(share * (1.0 - share) / chance["images"])

@@ -6,7 +6,7 @@ from tqdm import tqdm
 from keras_mt.experiments.running.steps import StepCallback
 
 # Steps, rate and time left before what may be cut off on a narrow terminal.
-_BAR = "{n_fmt}/{total_fmt} {bar:12} {rate_fmt}, {remaining} left{postfix}"
+_BAR = "{n_fmt}/{total_fmt} {bar:12} {rate_noinv_fmt}, {remaining} left{postfix}"
 
 
 def report(text: str) -> None:
