@@ -10,9 +10,16 @@ PAGES = {"building.md": "BUILD.md", "changes.md": "CHANGELOG.md", "contributing.
 def on_page_markdown(markdown: str, page, **_) -> str:
     """Returns a page's text: of those named above that of the root's file, with links as they are in `docs/`."""
     if page.file.src_uri not in PAGES:
-        # No-break spaces: a mean and its deviation stay on one line of a table.
-        return re.sub(r"^\|.*$", lambda row: row[0].replace(" ± ", "\u00a0±\u00a0"), markdown, flags=re.MULTILINE)
+        # The introductions of reports, which are plain text, name pages.
+        linked = re.sub(r"(?<!\])\((results_\w+\.md)\)", r"([\1](\1))", markdown)
+        return re.sub(r"^\|.*$", _unbroken, linked, flags=re.MULTILINE)
     text = (ROOT / PAGES[page.file.src_uri]).read_text(encoding="utf-8")
     for name, file in PAGES.items():
         text = text.replace(f"]({file}", f"]({name}")
     return re.sub(r"\]\(docs/", "](", text)
+
+
+def _unbroken(row):
+    """Returns a row of a table in which a mean stays beside its deviation, and a number beside what it counts."""
+    row = row[0].replace(" ± ", "\u00a0±\u00a0")
+    return re.sub(r"(\d) (runs?\)|above 0)", "\\1\u00a0\\2", row)
