@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_mt import tasks
+
 
 def peek(x, y, count: int) -> tuple[list[tuple], object]:
     """Returns some first batches of what `fit` was given.
@@ -68,9 +70,13 @@ def _is_pandas(part):
     return type(part).__module__.split(".")[0] == "pandas"
 
 
+def _is_scipy(part):
+    return type(part).__module__.startswith("scipy.sparse")
+
+
 def _arrays(values):
     def array(part):
-        if part is None or isinstance(part, (np.ndarray, tf.SparseTensor, tf.RaggedTensor)):
+        if part is None or isinstance(part, (np.ndarray, tf.SparseTensor, tf.RaggedTensor)) or _is_scipy(part):
             return part
         if _is_pandas(part):
             part = part.to_numpy()
@@ -84,6 +90,10 @@ def rows_of(x, count: int):
     """Returns the first examples of a batch as tensors; sparse and ragged ones stay what they are."""
 
     def first(part):
+        if _is_scipy(part):  # As Keras' own loop makes it a tensor.
+            rows = part[:count].tocoo()
+            indices = np.stack([rows.row, rows.col], axis=1).astype("int64")
+            return tf.sparse.reorder(tf.SparseTensor(indices, rows.data, rows.shape))
         if isinstance(part, tf.SparseTensor):
             shape = part.dense_shape.numpy()
             return tf.sparse.slice(part, [0] * len(shape), [count, *shape[1:]])
@@ -103,6 +113,22 @@ def check_pandas(values, argument: str) -> None:
                     "categorical `.cat.codes` are integers, with -1 for what is missing, and of a nullable one "
                     "`.to_numpy('int64', na_value=-1)`"
                 )
+
+
+def check_dense(labels, argument: str) -> None:
+    """Raises a `ValueError` if labels are a sparse or ragged tensor, or a sparse matrix of SciPy."""
+    if isinstance(labels, (tf.SparseTensor, tf.RaggedTensor)) or _is_scipy(labels):
+        raise ValueError(
+            f"Argument `{argument}` must be dense: `tf.sparse.to_dense(y)`, `y.toarray()`, or of a ragged tensor "
+            f"`y.to_tensor(-1)`, where -1 is unlabeled. Received: {type(labels).__name__}"
+        )
+
+
+def require_finite(x) -> None:
+    """Checks a batch inside of a step, as `check_finite` does arrays."""
+    parts = [part for part in keras.tree.flatten(x) if isinstance(part, tf.Tensor) and part.dtype.is_floating]
+    for part in parts:
+        tasks.require(tf.reduce_all(tf.math.is_finite(part)), "Argument `x` must hold finite numbers. Received: others")
 
 
 def check_finite(x) -> None:

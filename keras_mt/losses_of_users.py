@@ -38,6 +38,7 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
         value = of_student(examples, y, p, w if labels.weighted or len(mask.shape) > 1 else None)
         # As Keras' own step has it, which divides by the number of replicas what is to be summed over them.
         return value * tf.distribute.get_strategy().num_replicas_in_sync
+    require_form(output.loss, f"loss of {output}", labels.values, output)
     whole = ops.all(m > 0)
     if overrides_call(output.loss):
         if labels.weighted or len(mask.shape) > 1:
@@ -62,7 +63,35 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
     w = as_rank(w, values)
     if labels.weighted or len(mask.shape) > 1:
         values = values * ops.cast(w, values.dtype)
-    return ops.sum(values) if getattr(output.loss, "reduction", None) == "sum" else ops.mean(values)
+    reduction = getattr(output.loss, "reduction", None)
+    if reduction == "mean_with_sample_weight":
+        return ops.divide_no_nan(ops.sum(values), ops.sum(ops.cast(w, values.dtype) * ops.ones_like(values)))
+    return ops.sum(values) if reduction == "sum" else ops.mean(values)
+
+
+def require_form(function, what: str, labels, output) -> None:
+    """Raises a `ValueError` if a loss or metric of Keras would read labels of classes as what they are not.
+
+    Of integers and outputs `[batch, classes]` those for one-hot labels fail, or compare each with each without a word.
+
+    Args:
+        function: The loss or the metric.
+        what: What it is called in a sentence.
+        labels: The labels.
+        output: The `outputs.Output`.
+    """
+    if output.task_name != "multiclass":
+        return
+    for attribute in ("fn", "_fn", "func"):  # What wraps a function.
+        function = getattr(function, attribute, function)
+    if not getattr(function, "__module__", "").startswith("keras."):
+        return
+    name = getattr(function, "__name__", "")
+    one_hot, sparse = tasks.is_one_hot(labels, output.shape), name.startswith("sparse_")
+    if not name or sparse != one_hot:
+        return
+    allowed = "integers, or another one: without `sparse`" if sparse else "one-hot labels, or another one: `sparse_...`"
+    raise ValueError(f"The {what}, {name}, needs {allowed}. Received: labels of shape {tuple(labels.shape)}")
 
 
 def _weighed_by_itself(output, y, p, w, whole, weighted):

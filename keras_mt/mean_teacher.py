@@ -16,7 +16,7 @@ from keras_mt.distribution import ReplicatedModel, sum_over_replicas
 from keras_mt.outputs import Output, Sum
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.perturbation import DIVERGENCES
-from keras_mt.structures import as_rank, names_of, spread, spread_metrics
+from keras_mt.structures import as_rank, in_places, names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
 from keras_mt.trackers import Average, Latest, Trackers, mean_or_nan
@@ -262,6 +262,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def train_step(self, data):
         x, y, sample_weight = self._unpack(data)
+        first_batch.require_finite(x)
         x, index = self._split_index(self.require_rows(x, teachers.layers_of(self.student)), training=True)
 
         # Views: the same examples twice, under independent noise.
@@ -328,7 +329,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def _unpack(self, data):
         """Returns `(x, flat labels, flat weights of examples)` of a batch."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return x, self._flat_labels(y), spread(sample_weight, self._template, "sample_weight")
+        return x, self._flat_labels(y), self._spread(sample_weight, "sample_weight")
 
     def _split_index(self, x, training=False):
         if self.prediction_ensembles:
@@ -757,13 +758,14 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if not scaled and teachers.computes_in_float16(self.student):
             # Keras would look at the dtype policy of this wrapper, which is float32.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        self._check_unchanged()
         for network in list(self._networks().values())[1:]:
             teachers.follow_trainable(self.student, network)
         compute_loss = self._compute_loss_of_student(loss)
-        per_output = [spread(value, self._template, argument) for value, argument in (
+        per_output = [self._spread(value, argument) for value, argument in (
             (loss, "loss"), (loss_weights, "loss_weights"))]  # fmt: skip
-        wanted = [spread_metrics(given, self._template, name) for given, name in (
-            (metrics, "metrics"), (weighted_metrics, "weighted_metrics"))]  # fmt: skip
+        wanted = [spread_metrics(in_places(given, self._template, self._names, name, partly=True), self._template, name)
+            for given, name in ((metrics, "metrics"), (weighted_metrics, "weighted_metrics"))]  # fmt: skip
         for output in self.outputs_of_student:
             place = output.place
             output.compile(*(values[place] for values in (*per_output, *wanted)), compute_loss)
@@ -888,7 +890,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     # Before the first step ---------------------------------------------------------------------------------------
 
     def _is_first_step(self):
-        if self.optimizer is None:
+        if getattr(self, "optimizer", None) is None:  # Keras says so next, in its words.
             return False
         steps = self.optimizer.iterations  # Under gradient accumulation no variable.
         return int(tf.identity(getattr(steps, "value", steps))) == 0
@@ -923,8 +925,17 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             lambda part: tf.cast(part, keras.config.floatx()) if part.dtype.is_floating else part, rows
         )
 
+    def _check_unchanged(self):
+        shapes = teachers.shapes_of(self.student), teachers.shapes_of(self.teacher)
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                "The student must keep the weights it was wrapped with; wrap it again after adding layers, LoRA or "
+                f"quantizing. Received: weights of shapes {shapes[0]}, when it was wrapped {shapes[1]}"
+            )
+
     def _follow_student(self, say):
         """Copies a student that was changed after wrapping, but not to what was given other weights itself."""
+        self._check_unchanged()
         untouched = [n for n in self._followers() if teachers.fingerprint(n) == self._synchronized]
         if not untouched:
             return
@@ -985,13 +996,19 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     # What fit was given ------------------------------------------------------------------------------------------
 
+    def _spread(self, value, argument):
+        return spread(in_places(value, self._template, self._names, argument), self._template, argument)
+
     def _flat_labels(self, y):
         if y is None:
             raise ValueError(
                 "`fit` and `evaluate` need labels `y`: -1 (for numbers NaN) for unlabeled examples. Received: y=None"
             )
         template = self._template
+        y = in_places(y, template, self._names, "y", partly=True)
         flat = keras.tree.flatten(y)
+        for part in flat:
+            first_batch.check_dense(part, "y")
         if isinstance(template, dict):
             if not isinstance(y, dict):
                 raise ValueError(
@@ -1053,14 +1070,22 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def _set_class_weight(self, class_weight):
         """Keras' own looks up the weight of class -1, and weighs examples, not pixels."""
         if class_weight is not None:
+            if not isinstance(class_weight, dict):
+                raise ValueError(
+                    "Argument `class_weight` must be a dict from classes to weights. Received: "
+                    f"{type(class_weight).__name__}"
+                )
             if len(self.outputs_of_student) > 1 or self.outputs_of_student[0].task_name == "regression":
                 raise ValueError("Argument `class_weight` needs one output of classes. Received: several, or numbers")
             classes = 2 if self.outputs_of_student[0].task_name == "multilabel" else self.num_outputs()
-            unknown = [key for key in class_weight if not 0 <= int(key) < classes]
+            unknown = [key for key in class_weight if key not in range(classes)]
             if unknown:
                 raise ValueError(
-                    f"Argument `class_weight` must name classes from 0 to {classes - 1}. Received: {unknown[0]}"
+                    f"Argument `class_weight` must name classes from 0 to {classes - 1}. Received: {unknown[0]!r}"
                 )
+            wrong = [weight for weight in class_weight.values() if not np.isfinite(weight)]
+            if wrong:
+                raise ValueError(f"Argument `class_weight` must hold finite numbers. Received: {wrong[0]}")
             class_weight = tuple(float(class_weight.get(c, 1.0)) for c in range(classes))
         if class_weight != self._class_weight:
             self._class_weight = class_weight
@@ -1117,9 +1142,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 "A logit distance needs a student with two heads and two_heads=True. Received: two_heads=False, "
                 f"{len(flat)} output{'s' * (len(flat) > 1)}"
             )
-        names = names_of(self._template, self.student)
+        names = self._names = names_of(self._template, self.student)
         arguments = [
-            spread(value, self._template, argument)
+            self._spread(value, argument)
             for value, argument in (
                 (self.task, "task"),
                 (self.consistency, "consistency"),

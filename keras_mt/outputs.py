@@ -13,7 +13,7 @@ from keras_mt import tasks
 from keras_mt.distribution import sum_over_replicas
 from keras_mt.losses import ClassificationCost, Confident, MultiLabelCost, RegressionCost
 from keras_mt.losses.labeled_positions import overrides_call
-from keras_mt.losses_of_users import call_loss, value_of_labeled
+from keras_mt.losses_of_users import call_loss, require_form, value_of_labeled
 from keras_mt.structures import as_rank
 from keras_mt.tasks import TASKS
 
@@ -132,11 +132,23 @@ class Output:
             places = ops.sum(padding * ops.ones_like(mask))
         weight = mask
         if sample_weight is not None:
-            weight = weight * as_rank(ops.cast(sample_weight, "float32"), mask)
+            weight = weight * as_rank(self._checked_weights(sample_weight, mask), mask)
         if class_weight is not None:
             weight = weight * ops.take(ops.convert_to_tensor(class_weight, "float32"), self._classes(values))
         weighted = sample_weight is not None or class_weight is not None
         return Labels(values, mask, weight, weighted, places)
+
+    def _checked_weights(self, sample_weight, mask):
+        weights = ops.cast(sample_weight, "float32")
+        of_one = weights.shape[: len(weights.shape) - 1] if weights.shape[-1:] == (1,) else weights.shape
+        pairs = zip(of_one, mask.shape, strict=False)
+        if len(of_one) > len(mask.shape) or any(None not in (a, b) and a not in (1, b) for a, b in pairs):
+            raise ValueError(
+                f"`sample_weight` must be one number an example, or of the shape {tuple(mask.shape)} of the labels of "
+                f"{self}. Received: shape {tuple(weights.shape)}"
+            )
+        tasks.require(ops.all(ops.isfinite(weights)), "`sample_weight` must hold finite numbers. Received: others")
+        return weights
 
     def _classes(self, values):
         if self.task_name == "multiclass":
@@ -304,7 +316,10 @@ class Output:
         if isinstance(metric, type):
             metric = metric()
         if not isinstance(metric, keras.metrics.Metric):
-            return keras.metrics.MeanMetricWrapper(metric, name=self.metric_name(getattr(metric, "__name__", "metric")))
+            name = name or getattr(metric, "__name__", "metric")
+            return keras.metrics.MeanMetricWrapper(metric, name=self.metric_name(name))
+        if isinstance(identifier, str):  # "AUC" is "AUC" in the logs, as Keras has it.
+            metric.name = identifier
         if self.name and not metric.name.startswith(f"{self.name}_"):
             named = self.metric_name(metric.name)
             try:
@@ -327,6 +342,7 @@ class Output:
             if self.task.each_output:  # Keras' metrics reduce the last axis.
                 m, w = ops.min(m, axis=-1), ops.min(w, axis=-1)
             for metric, weighted in self.metrics:
+                require_form(metric, f"metric {metric.name!r} of {self}", y, self)
                 weights = w if weighted and labels.weighted else m
                 if len(labels.mask.shape) == 1 and not (weighted and labels.weighted):
                     metric.update_state(y, p)

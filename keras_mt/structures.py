@@ -38,6 +38,28 @@ def spread(value, template, argument: str) -> list:
     return [value]
 
 
+def in_places(value, template, names: list[str], argument: str, partly: bool = False):
+    """Returns a dict by the names of outputs as a list, where the outputs are a list, as `keras.Model` understands it.
+
+    Args:
+        value: What an argument says; what is no dict is returned as it is.
+        template: The structure of the outputs.
+        names: The names of all outputs.
+        argument: Name of the argument.
+        partly: Whether some may be left out; they are None.
+
+    Raises:
+        ValueError: If there is no output of a name, or one has no entry.
+    """
+    if not isinstance(value, dict) or not isinstance(template, (list, tuple)) or len(template) != len(names):
+        return value
+    if set(value) - set(names) or not (partly or set(value) == set(names)):
+        raise ValueError(
+            f"Argument `{argument}` must have one entry for each output of {names}. Received: {sorted(map(str, value))}"
+        )
+    return [value.get(name) for name in names]
+
+
 def spread_metrics(given, template, argument: str) -> list[list]:
     """Returns the metrics of each output, as `keras.Model.compile` understands them.
 

@@ -28,7 +28,10 @@ def make_teacher(student: keras.Model, otherwise: str = _SECOND_NETWORK) -> kera
     Raises:
         ValueError: If Keras cannot rebuild the model from its config.
     """
+    compiled = [network for network in (student, *layers_of(student)) if getattr(network, "compiled", False)]
     try:
+        for network in compiled:  # A clone is not trained: what it was compiled with need not be made anew.
+            network.compiled = False
         # A clone's layers restart at the seeds of the original's; `keras_mt.views` sets them anew in each pass.
         if any(isinstance(layer, keras.layers.Lambda) for layer in student.layers):
             teacher = keras.models.clone_model(student, clone_function=_clone_layer)
@@ -38,7 +41,21 @@ def make_teacher(student: keras.Model, otherwise: str = _SECOND_NETWORK) -> kera
             teacher.build_from_config(student.get_build_config())
     except Exception as error:
         raise ValueError(f"The student {student.name!r} can't be cloned ({_first_line(error)}). {otherwise}") from error
+    finally:
+        for network in compiled:
+            network.compiled = True
+    ours, theirs = shapes_of(teacher), shapes_of(student)
+    if ours != theirs:
+        raise ValueError(
+            f"The student {student.name!r} can't be cloned: it has weights of shapes {theirs}, and what Keras makes of "
+            f"its config has {ours}, as where a layer is held by another one. {otherwise}"
+        )
     return teacher
+
+
+def shapes_of(network: keras.Model) -> list[tuple]:
+    """Returns the shapes of a network's weights."""
+    return [tuple(weight.shape) for weight in network.weights]
 
 
 def _first_line(error):
@@ -54,7 +71,7 @@ def _clone_layer(layer):
 
 def check_same_weights(student: keras.Model, teacher: keras.Model) -> None:
     """Raises a `ValueError` unless each weight of the student has its counterpart in the teacher."""
-    student_shapes, teacher_shapes = ([tuple(w.shape) for w in network.weights] for network in (student, teacher))
+    student_shapes, teacher_shapes = shapes_of(student), shapes_of(teacher)
     if student_shapes != teacher_shapes:
         raise ValueError(
             f"Argument `teacher` must have the student's weights in the student's order: {student_shapes}. "
@@ -87,6 +104,8 @@ def copy_network(student: keras.Model, teacher: keras.Model) -> None:
         if hasattr(type(theirs), "load_assets") and type(theirs).load_assets is not getattr(
             keras.Layer, "load_assets", None
         ):
+            if hasattr(theirs, "get_vocabulary") and not theirs.get_vocabulary(include_special_tokens=False):
+                continue  # It is adapted later, or its file is being loaded; Keras fails on an empty table.
             with tempfile.TemporaryDirectory() as folder:
                 theirs.save_assets(folder)
                 ours.load_assets(folder)
@@ -160,7 +179,10 @@ def _answers(network, x, weights=None):
     # Private, and Keras is pinned: whether a layer has others inside, which a `Layer` tells nowhere else.
     innermost = [layer for layer in layers_of(network) if not layer._layers]
     owns = [vars(layer).get("call") for layer in innermost]
-    kept = [(variable, tf.identity(variable.value)) for variable in network.variables]
+    # Keras lists the states of recurrent layers in no `variables`.
+    states = keras.tree.flatten([getattr(layer, "states", None) for layer in layers_of(network)])
+    moved = [*network.variables, *(state for state in states if isinstance(state, keras.Variable))]
+    kept = [(variable, tf.identity(variable.value)) for variable in moved]
     for layer in innermost:
         object.__setattr__(layer, "call", _recording(layer, layer.call, recorded))
     try:

@@ -252,3 +252,72 @@ def test_auto_counts_labels_of_each_kind(kind):
     callback = keras_mt.MeanTeacherCallback("auto", verbose=False)
     wrapped().fit(x, y, verbose=0, callbacks=[callback])
     assert callback.maximum == pytest.approx(9.0 * (1.0 if kind == "bool" else 0.5))
+
+
+def test_sparse_matrices_of_scipy_are_examples():
+    sparse = pytest.importorskip("scipy.sparse")
+    keras.utils.set_random_seed(0)
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((4,), sparse=True), keras.layers.Dense(3)]))
+    model.compile(keras.optimizers.SGD(0.1))
+    assert_same(fitted(sparse.csr_matrix(X), CLASSES, model), right_numbers())
+
+
+@pytest.mark.parametrize("kind", ["sparse", "ragged"])
+def test_labels_that_are_not_dense_are_refused_in_a_sentence(kind):
+    labels = tf.sparse.from_dense(one_hot(ALL)) if kind == "sparse" else tf.RaggedTensor.from_tensor(one_hot(ALL))
+    data = tf.data.Dataset.from_tensor_slices((X, labels)).batch(4)
+    for given in ((X, labels), (data,)):
+        with pytest.raises(ValueError, match="`y` must be dense.*Received: (Sparse|Ragged)Tensor"):
+            fitted(*given)
+
+
+def test_examples_of_a_data_set_that_are_not_finite_are_refused_before_they_train_anything():
+    x = np.where(np.arange(12)[:, None] > 9, np.nan, X).astype("float32")
+    model = wrapped()
+    with pytest.raises(ValueError, match="`x` must hold finite numbers"):
+        fitted(tf.data.Dataset.from_tensor_slices((x, CLASSES)).batch(4), model=model)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"class_weight": [1.0, 2.0, 3.0]}, "`class_weight` must be a dict.*Received: list"),
+        ({"class_weight": {"0": 5.0}}, "`class_weight` must name classes from 0 to 2. Received: '0'"),
+        ({"class_weight": {0: np.nan}}, "`class_weight` must hold finite numbers. Received: nan"),
+        ({"sample_weight": np.full(12, np.nan)}, "`sample_weight` must hold finite numbers"),
+        ({"sample_weight": np.ones((12, 3))}, r"`sample_weight` must be one number an example.*shape \(4, 3\)"),
+    ],
+)
+def test_weights_that_are_none_are_refused_in_a_sentence(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        fitted(X, CLASSES, **arguments)
+
+
+def test_a_model_that_is_not_compiled_gets_the_sentence_of_keras():
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]))
+    with pytest.raises(ValueError, match="compile"):
+        model.fit(X, CLASSES)
+
+
+def test_outputs_in_a_list_are_named_as_keras_names_them():
+    inputs = keras.Input((4,))
+    heads = [keras.layers.Dense(3, name="kind")(inputs), keras.layers.Dense(1, name="size")(inputs)]
+    size = np.where(CLASSES < 0, np.nan, X[:, 0]).astype("float32")[:, None]
+    histories = []
+    for given in (list, dict):
+
+        def each(*values):
+            return list(values) if given is list else dict(zip(("kind", "size"), values, strict=True))  # noqa: B023
+
+        keras.utils.set_random_seed(0)
+        student = keras.models.clone_model(keras.Model(inputs, heads))
+        model = keras_mt.MeanTeacher(student, task=each("multiclass", "regression"))
+        model.compile(keras.optimizers.SGD(0.1), loss=each("sparse_categorical_crossentropy", "mse"),
+                      loss_weights=each(1.0, 2.0), run_eagerly=True)  # fmt: skip
+        callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+        histories.append(model.fit(X, each(CLASSES, size), batch_size=4, shuffle=False, verbose=0, callbacks=[callback],
+                                   sample_weight=each(WEIGHT, WEIGHT)).history)  # fmt: skip
+    assert_same(histories[1], histories[0])
+    with pytest.raises(ValueError, match=r"`loss` must have one entry for each output of \['kind', 'size'\]"):
+        model.compile("sgd", loss={"kind": None, "weight": "mse"})

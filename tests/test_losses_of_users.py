@@ -275,3 +275,37 @@ def test_each_way_to_run_a_step_gives_the_same_weights_or_is_refused(loss, jit_c
         weights.append([*model.student.get_weights(), *model.teacher.get_weights()])
     for right, got in zip(*weights, strict=True):
         np.testing.assert_allclose(got, right, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels", "sentence"),
+    [
+        ("categorical_crossentropy", Y, r"categorical_crossentropy, needs one-hot labels.*shape \(8,\)"),
+        (keras.losses.MeanSquaredError(), Y[:, None], "mean_squared_error, needs one-hot labels"),
+        ("sparse_categorical_crossentropy", np.eye(3)[np.abs(Y)], "sparse_categorical_crossentropy, needs integers"),
+    ],
+)
+def test_losses_of_keras_refuse_labels_of_the_other_form(loss, labels, sentence):
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), method="supervised")
+    model.compile("sgd", loss=loss, run_eagerly=True)
+    with pytest.raises(ValueError, match=sentence):
+        model.fit(X, labels, batch_size=8, verbose=0)
+
+
+def test_metrics_of_keras_refuse_labels_of_the_other_form_and_keep_their_names():
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), method="supervised")
+    model.compile("sgd", metrics=["SparseCategoricalAccuracy"], run_eagerly=True)
+    assert "SparseCategoricalAccuracy" in model.fit(X, Y, verbose=0).history
+    model.compile("sgd", metrics=["categorical_accuracy"], run_eagerly=True)
+    with pytest.raises(ValueError, match="categorical_accuracy, needs one-hot labels"):
+        model.fit(X, Y, verbose=0)
+
+
+def test_a_mean_with_sample_weight_is_divided_by_the_weights():
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+    student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model = keras_mt.MeanTeacher(student, method="supervised", reduction="labeled")
+    model.compile(keras.optimizers.SGD(0.0), loss=loss, run_eagerly=True)
+    right = float(loss(Y[LABELED], student(X[LABELED]), WEIGHT[LABELED]))
+    got = model.fit(X, Y, sample_weight=WEIGHT, batch_size=8, verbose=0).history["classification_cost"]
+    np.testing.assert_allclose(got, right, rtol=1e-5)

@@ -243,3 +243,68 @@ def test_pi_moves_the_running_statistics_once_a_step(steps):
     fit(model, X, epochs=steps)
     mean = X.mean(0) * (1 - 0.9**steps)
     np.testing.assert_allclose(model.student.layers[0].moving_mean, mean, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lookup", [K.TextVectorization, K.StringLookup], ids=lambda kind: kind.__name__)
+def test_a_vocabulary_is_loaded_with_the_model_and_may_be_adapted_after_wrapping(lookup, tmp_path):
+    layer = lookup(**({"output_sequence_length": 3} if lookup is K.TextVectorization else {}))
+    student = text(layer)
+    model = compiled(keras_mt.MeanTeacher(student))
+    layer.adapt(WORDS)
+    fit(model, tf.constant(WORDS))
+    predicted = model.predict(tf.constant(WORDS), verbose=0)
+    assert np.ptp(predicted[:4, 0]) > 0
+    np.testing.assert_array_equal(model.student(WORDS), model.teacher(WORDS))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(tf.constant(WORDS), verbose=0), predicted)
+
+
+def test_the_check_before_the_first_step_leaves_states_of_recurrent_layers_as_they_are():
+    inputs = keras.Input((5, 2), batch_size=8)
+    student = keras.Model(inputs, K.Dense(3)(K.LSTM(4, stateful=True)(inputs)))
+    model = compiled(keras_mt.MeanTeacher(student))
+    model._before_first_step(X.reshape(-1, 2)[:40].reshape(8, 5, 2))
+    assert all(not np.any(state) for network in (model.student, model.teacher) for state in network.layers[1].states)
+
+
+def test_what_a_student_was_compiled_with_does_not_keep_it_from_being_wrapped():
+    student = network(K.Dense(5))
+    student.compile("adam", loss=lambda y, p: keras.ops.mean(p))
+    assert not keras_mt.MeanTeacher(student).teacher.compiled
+    assert student.compiled
+
+
+@keras.saving.register_keras_serializable("tests")
+class TiedByReference(K.Layer):
+    """Holds another layer, of which a clone makes a second one."""
+
+    def __init__(self, embedding, **kwargs):
+        super().__init__(**kwargs)
+        self.embedding = embedding
+
+    def call(self, x):
+        return keras.ops.matmul(x, keras.ops.transpose(self.embedding.embeddings))
+
+    def get_config(self):
+        return {**super().get_config(), "embedding": keras.saving.serialize_keras_object(self.embedding)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "embedding": keras.saving.deserialize_keras_object(config["embedding"])})
+
+
+def test_a_clone_with_other_weights_is_refused_in_a_sentence_about_the_student():
+    embedding, inputs = K.Embedding(7, 4), keras.Input((5,), dtype="int32")
+    student = keras.Model(inputs, TiedByReference(embedding)(embedding(inputs)))
+    with pytest.raises(ValueError, match="student .* can't be cloned: .*pass it as `teacher=`"):
+        keras_mt.MeanTeacher(student)
+
+
+@pytest.mark.parametrize("change", [lambda s: s.add(K.Dense(3)), lambda s: s.layers[0].enable_lora(2)])
+def test_weights_that_are_added_after_wrapping_are_refused_in_a_sentence(change):
+    student = network(K.Dense(4))
+    model = keras_mt.MeanTeacher(student)
+    change(student)
+    with pytest.raises(ValueError, match="student must keep the weights it was wrapped with.*Received"):
+        model.compile("sgd")
