@@ -351,7 +351,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def _views(self, x):
         """The student's and the target's view of a batch."""
         if self.two_views:
-            return x
+            return self._two(x)
         views = [x, x]
         if self._augment:
             views = [self._augment(x, step=self.batches_seen, view=view) for view in (STUDENT_VIEW, TEACHER_VIEW)]
@@ -360,6 +360,14 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if self._augment_teacher:
             views[1] = self._augment_teacher(views[1], step=self.batches_seen, view=STRONG_TEACHER_VIEW)
         return views
+
+    def _two(self, x):
+        if not isinstance(x, (tuple, list)) or len(x) != 2:
+            found = f"{len(x)} parts" if isinstance(x, (tuple, list)) else f"one {type(x).__name__}"
+            raise ValueError(
+                "With two_views=True `fit` takes `x=(view for the student, view for the teacher)`. Received: " + found
+            )
+        return x
 
     def _labeled_rows(self, y):
         """Booleans `[batch]`: which rows have a label of any output; None if nothing asks for it."""
@@ -463,7 +471,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             for place, (output, goal) in enumerate(zip(trained, goals, strict=True)):
                 balance = output.class_balance(goal.trust, outputs[output.consistency_place], labels[place].examples)
                 factor = ops.cast(weight, balance.dtype) * self.class_balance
-                consistency[place] += factor * _times(output.consistency_weight, balance)
+                cost = factor * _times(output.consistency_weight, balance)
+                consistency[place] += ops.cast(cost, consistency[place].dtype)
         distance = []
         if self.logit_distance_weight:
             # Of this replica's rows; Keras' losses divide what they return by the number of replicas.
@@ -904,7 +913,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._follow_student(say)
         if self._compared:
             return
-        x = x[0] if self.two_views else self._split_index(x)[0]
+        x = self._two(x)[0] if self.two_views else self._split_index(x)[0]
         rows = self._as_student_takes(first_batch.rows_of(x, self._rows_to_compare()))
         for network in self._followers():
             outputs, layers = teachers.check_same_answers(self.student, network, rows)

@@ -10,6 +10,16 @@ from keras_mt.teacher import layers_of
 from keras_mt.view_checks import mixes_examples, moves_pictures
 from keras_mt.views import Augmentation, noise_variables
 
+_MOVING = (
+    keras.layers.RandomFlip,
+    keras.layers.RandomRotation,
+    keras.layers.RandomTranslation,
+    keras.layers.RandomZoom,
+    keras.layers.RandomShear,
+    keras.layers.RandomPerspective,
+    keras.layers.RandomElasticTransform,
+)
+
 
 def check_options(model: keras.Model) -> None:
     """Checks the options of a `MeanTeacher` that is being built.
@@ -39,6 +49,14 @@ def check_options(model: keras.Model) -> None:
             f"method={model.method!r}"
         )
     _check_targets(model)
+    if any(output.rank == 4 for output in model.outputs_of_student):
+        moving = next((layer for layer in layers_of(model.student) if isinstance(layer, _MOVING)), None)
+        if moving is not None:
+            raise ValueError(
+                "A student whose outputs are per pixel must not move pictures: labels, and the teacher's pictures, "
+                "would lie apart. Use `shared_augmentation` for what moves them alike. Received: a student with the "
+                f"layer {moving.name!r} ({type(moving).__name__})"
+            )
     if model.two_views and model.method == "temporal_ensembling":
         raise ValueError(
             "Temporal ensembling has no pass for a second view: its targets are past predictions. Received: "

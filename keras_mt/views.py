@@ -99,10 +99,11 @@ class Augmentation:
             view: `STUDENT_VIEW`, `TEACHER_VIEW` or `SHARED_VIEW`.
 
         Raises:
-            ValueError: If it fails on whole numbers; many layers of Keras do, where a model would have cast them.
+            ValueError: If it fails on whole numbers; many layers of Keras do, where a model would have cast them. Or if
+                it returns another number of tensors than it is given.
         """
         try:
-            return self._view(values, step, view)
+            moved = self._view(values, step, view)
         except (TypeError, ValueError) as error:
             whole = {part.dtype.name for part in keras.tree.flatten(values[0]) if part.dtype.is_integer}
             if not whole:
@@ -113,6 +114,13 @@ class Augmentation:
                 "example by `keras.Sequential([keras.layers.Rescaling(1 / 255), layer])`, with a student that expects "
                 "that"
             ) from error
+        counts = [len(keras.tree.flatten(part)) for part in (values, moved)]
+        if counts[0] != counts[1]:
+            raise ValueError(
+                f"An augmentation must return as many tensors as it is given, {counts[0]}; for several inputs give a "
+                f"function of them. Received: {self.layer}, which returns {counts[1]}"
+            )
+        return moved
 
     def _view(self, values, step, view):
         if self._is_layer:

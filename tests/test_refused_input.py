@@ -110,3 +110,31 @@ def test_training_batches_refuse(argument, value):
 def test_what_cannot_be_made_is_a_sentence(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_student_that_moves_pictures_is_refused_where_outputs_are_per_pixel():
+    layers = [keras.layers.RandomFlip("horizontal"), keras.layers.Conv2D(2, 3, padding="same")]
+    with pytest.raises(ValueError, match="must not move pictures.*shared_augmentation.*RandomFlip"):
+        keras_mt.MeanTeacher(keras.Sequential([keras.Input((8, 8, 1)), *layers]))
+    whole = [*layers, keras.layers.GlobalAveragePooling2D()]
+    keras_mt.MeanTeacher(keras.Sequential([keras.Input((8, 8, 1)), *whole]))
+
+
+def test_one_view_where_two_are_asked_for_is_refused_in_a_sentence():
+    student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model = keras_mt.MeanTeacher(student, two_views=True)
+    model.compile("sgd")
+    callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+    with pytest.raises(ValueError, match="two_views=True `fit` takes .*Received: one"):
+        model.fit(np.ones((6, 4), "float32"), np.arange(6) % 3, callbacks=[callback], verbose=0)
+
+
+def test_a_layer_for_one_tensor_is_refused_as_the_augmentation_of_several_inputs():
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    student = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Concatenate()(inputs)))
+    x = np.ones((6, 4), "float32")
+    callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+    model = keras_mt.MeanTeacher(student, augmentation=keras.layers.GaussianNoise(0.1))
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="augmentation must return as many tensors as it is given, 2.*GaussianNoise"):
+        model.fit([x, x], np.arange(6) % 3, callbacks=[callback], verbose=0)
