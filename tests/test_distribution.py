@@ -156,7 +156,7 @@ def test_every_kind_of_student_and_loss_is_the_same_on_replicas_with_unequal_sha
 @pytest.mark.parametrize(("layer", "batch_size", "refused"), [
     (keras.layers.Conv2D(2, 3), 8, True), (keras.layers.MaxPooling2D(), 13, True),
     (keras.layers.Conv2D(2, 3), 9, False),
-    (keras.layers.Dense(2), 8, False), (keras.layers.GlobalAveragePooling2D(), 8, False)])  # fmt: skip
+    (keras.layers.Dense(2, name="middle"), 8, False), (keras.layers.GlobalAveragePooling2D(), 8, False)])  # fmt: skip
 def test_a_replica_without_rows_is_refused_where_it_would_end_the_process(layer, batch_size, refused):
     """17 examples on two replicas: 1 is left by 8, 4 by 13, 8 by 9 of which each replica gets some."""
     student = keras.Sequential([keras.Input((6, 6, 2)), layer, keras.layers.Flatten(), keras.layers.Dense(3)])

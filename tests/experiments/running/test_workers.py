@@ -32,6 +32,7 @@ def finished_workers(count, folder, *flags):
     return folder / "worker-0"
 
 
+@pytest.mark.slow
 def test_two_workers_train_and_only_the_chief_writes(tmp_path):
     chief = finished_workers(2, tmp_path, *TINY)
     assert json.loads((chief / "results.json").read_text())["replicas"] == 2
