@@ -121,7 +121,10 @@ class SmallNetworks:
 
 def _actions(network, steps):
     x, y = _batch(network)
-    data = tf.data.Dataset.from_tensors((x, y)).repeat()
+    # The thread that tunes a pipeline wakes after 10, 20, 40, ... ms, and the end of a fit may wait for it.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    data = tf.data.Dataset.from_tensors((x, y)).repeat().with_options(options)
     plain, student = network.make(), network.make()
     losses = tf.nest.map_structure(
         lambda _: keras.losses.SparseCategoricalCrossentropy(from_logits=True), network.classes
