@@ -124,9 +124,9 @@ def _conclude(config, run, data, model, log, last_step, replicas):
             "replicas": replicas,
             "experiment": config.fingerprint(),
             "flags": config.identity(),
+            **({"seconds_per_step": log.seconds_per_step()} if log.seconds_per_step() else {}),
             "machine": machine.machine(),
             "versions": machine.versions(),
-            **({"seconds_per_step": log.seconds_per_step()} if log.seconds_per_step() else {}),
         }
     )
     print(f"{title}: {errors_in_words(last)} error after {last_step} steps; results in {run.path}")
