@@ -12,14 +12,14 @@ _SIZE, _REPEATS = 512, 2  # A product of a few milliseconds.
 _SLOWER = 1.5
 
 
-def low_precision_of(network: keras.Model) -> str | None:
-    """Returns the type of 16 bits that layers of a network compute in; None if there is none.
+def computes_in(dtype: str, network: keras.Model) -> bool:
+    """Whether a network, or a layer of it, computes in a type.
 
     Args:
+        dtype: `"float16"`, whose small gradients need loss scaling, or another.
         network: A built network.
     """
-    types = {layer.compute_dtype for layer in [network, *layers_of(network)]}
-    return next((name for name in ("bfloat16", "float16") if name in types), None)
+    return any(layer.compute_dtype == dtype for layer in [network, *layers_of(network)])
 
 
 def slowness_sentence(network: keras.Model) -> str | None:
@@ -28,7 +28,7 @@ def slowness_sentence(network: keras.Model) -> str | None:
     Args:
         network: A built network. Accelerators are taken to have the type.
     """
-    dtype = low_precision_of(network)
+    dtype = next((name for name in ("bfloat16", "float16") if computes_in(name, network)), None)
     if dtype is None or any(device.device_type != "CPU" for device in tf.config.list_logical_devices()):
         return None
     factor = _seconds_over_float32(dtype)

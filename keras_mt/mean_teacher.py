@@ -10,7 +10,17 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_mt import first_batch, losses, low_precision, option_checks, schedules, serving, student_checks, tasks
+from keras_mt import (
+    averages,
+    first_batch,
+    losses,
+    low_precision,
+    option_checks,
+    schedules,
+    serving,
+    student_checks,
+    tasks,
+)
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
 from keras_mt.outputs import Output, Sum
@@ -182,7 +192,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     ):
         super().__init__(name=name)
         _check("method", method, METHODS)
-        _check("teacher_statistics", teacher_statistics, teachers.TEACHER_STATISTICS)
+        _check("teacher_statistics", teacher_statistics, averages.TEACHER_STATISTICS)
         _check("teacher_weights", teacher_weights, teachers.TEACHER_WEIGHTS)
         _check("reduction", reduction, REDUCTIONS)
         _check("statistics_of", statistics_of, STATISTICS_OF)
@@ -243,7 +253,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self.exact_averages = [
             self.add_weight(shape=w.shape, initializer="zeros", dtype="float32", autocast=False, trainable=False,
                             name=f"average_{place}")
-            for place, w in enumerate(self._averaged_weights()) if teachers.needs_exact_average(w)
+            for place, w in enumerate(self._averaged_weights()) if averages.needs_exact_average(w)
         ]  # fmt: skip
         self._passes = SeparatePasses(seed, separate_passes, statistics_of) if separate_passes else JointPasses(seed)
         self._consistency_weight = None
@@ -273,7 +283,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         x = mixture.inputs(x) if mixture else x
         step = tf.identity(self.optimizer.iterations)
         weight = self._consistency_weight(step) if self._consistency_weight else tf.constant(0.0)
-        statistics = teachers.snapshot_statistics(self.teacher)
+        statistics = averages.snapshot_statistics(self.teacher)
 
         # Target: outside of the tape, so that no gradient can reach the teacher and none is recorded.
         target, known, rows = None, None, self._rows_of_target(labeled)
@@ -308,16 +318,16 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         stepped = tf.greater(tf.convert_to_tensor(self.optimizer.iterations), step)
         decay = tf.where(stepped, self._ema_decay(step), 1.0)
         exact, copies = self._exact_by_id(), self._ema_decay.start_step > 0
-        teachers.update_ema(teachers.averaged_pairs(self.student, self.teacher), exact, decay, copies)
+        averages.update_ema(averages.averaged_pairs(self.student, self.teacher), exact, decay, copies)
         if self.average is not None:
             second = tf.where(stepped, self._second_ema_decay(step), 1.0)
-            teachers.update_ema(teachers.averaged_pairs(self.student, self.average), exact, second)
+            averages.update_ema(averages.averaged_pairs(self.student, self.average), exact, second)
 
         # Statistics.
-        teachers.update_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay, copies)
+        averages.update_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay, copies)
         if self.average is not None:
-            teachers.update_statistics("copy", self.teacher, self.average, statistics, decay)
-        teachers.synchronize_statistics(self._networks().values())
+            averages.update_statistics("copy", self.teacher, self.average, statistics, decay)
+        averages.synchronize_statistics(self._networks().values())
         self.batches_seen.assign_add(1)
         self._remember(index, outputs, stepped)
 
@@ -419,9 +429,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """The student's view after the perturbation that moves its prediction furthest from its goals."""
 
         def divergence(perturbed):
-            before = teachers.snapshot_statistics(self.student)
+            before = averages.snapshot_statistics(self.student)
             outputs, _ = self._passes.student(self.student, perturbed, self.batches_seen)
-            teachers.restore_statistics(self.student, before)
+            averages.restore_statistics(self.student, before)
             total = 0.0
             for output, goal in zip(self.outputs_of_student, goals, strict=True):
                 cost = DIVERGENCES[output.task_name](reduction="sum")
@@ -520,7 +530,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         return [total / tf.distribute.get_strategy().num_replicas_in_sync]
 
     def _exact_by_id(self):
-        low = [w for w in self._averaged_weights() if teachers.needs_exact_average(w)]
+        low = [w for w in self._averaged_weights() if averages.needs_exact_average(w)]
         return {id(w): average for w, average in zip(low, self.exact_averages, strict=True)}
 
     def _averaged_weights(self):
@@ -764,7 +774,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """
         optimizer = keras.optimizers.get(optimizer)
         scaled = not auto_scale_loss or isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if not scaled and teachers.computes_in_float16(self.student):
+        if not scaled and low_precision.computes_in("float16", self.student):
             # Keras would look at the dtype policy of this wrapper, which is float32.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self._check_unchanged()
@@ -964,8 +974,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _followers(self):
         """The networks that are the student until the first step."""
-        _, teacher, *averages = self._networks().values()
-        return [*([teacher] if self.teacher_weights == "student" else []), *averages]
+        _, teacher, *others = self._networks().values()
+        return [*([teacher] if self.teacher_weights == "student" else []), *others]
 
     def recompute_statistics(self, x, steps: int | None = None) -> None:
         """Makes the running statistics of the network that predicts anew, as plain means over batches.
@@ -984,11 +994,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         Reference: Izmailov et al. (2018), https://arxiv.org/abs/1803.05407 (`update_bn` of PyTorch's `swa_utils`)
         """
         batches = (keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in x)
-        teachers.recompute_statistics(self.predictor, itertools.islice(batches, steps), self.seed)
+        averages.recompute_statistics(self.predictor, itertools.islice(batches, steps), self.seed)
 
     def teacher_distance(self) -> float:
         """Returns the Euclidean distance between the averaged weights and the student's."""
-        return teachers.distance(teachers.averaged_pairs(self.student, self.teacher))
+        return averages.distance(averages.averaged_pairs(self.student, self.teacher))
 
     def follow(self, consistency_weight: schedules.Schedule, ema_decay: schedules.Schedule) -> None:
         """Sets the schedules of the optimizer step that training follows; `MeanTeacherCallback` calls it.

@@ -4,13 +4,22 @@ import keras
 import tensorflow as tf
 
 from keras_mt import student_checks
+from keras_mt.layers import RandomHorizontalFlip, RandomPixelTranslation
 from keras_mt.mixing import CutMix, Interpolation
 from keras_mt.perturbation import VirtualAdversarial
 from keras_mt.teacher import layers_of
 from keras_mt.view_checks import mixes_examples, moves_pictures
 from keras_mt.views import Augmentation, noise_variables
 
+# Layers after which a pixel is elsewhere, or is another picture's.
 _MOVING = (
+    RandomHorizontalFlip,
+    RandomPixelTranslation,
+    keras.layers.AugMix,
+    keras.layers.CutMix,
+    keras.layers.MixUp,
+    keras.layers.RandAugment,
+    keras.layers.RandomCrop,
     keras.layers.RandomFlip,
     keras.layers.RandomRotation,
     keras.layers.RandomTranslation,

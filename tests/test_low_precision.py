@@ -1,5 +1,6 @@
 """A processor that only emulates 16 bits is told; one that has them, and float32, are not."""
 
+import types
 import warnings
 
 import keras
@@ -37,5 +38,12 @@ def test_nothing_is_measured_for_float32(monkeypatch):
     assert not fitted("float32")
 
 
-def test_products_are_timed():
-    assert all(low_precision._seconds_over_float32(dtype) > 0 for dtype in ("bfloat16", "float16"))
+def test_the_factor_is_that_of_the_shortest_of_two_products(monkeypatch):
+    clock = iter([0.0, 5.0, 10.0, 13.0, 20.0, 22.0, 30.0, 31.0])  # 5 and 3 seconds, then 2 and 1.
+    monkeypatch.setattr(low_precision, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
+    low_precision._seconds_over_float32.cache_clear()
+    try:
+        assert low_precision._seconds_over_float32("bfloat16") == 3.0
+        assert low_precision._seconds_over_float32("bfloat16") == 3.0  # Measured once.
+    finally:
+        low_precision._seconds_over_float32.cache_clear()

@@ -112,9 +112,19 @@ def test_what_cannot_be_made_is_a_sentence(make, message):
         make()
 
 
-def test_a_student_that_moves_pictures_is_refused_where_outputs_are_per_pixel():
-    layers = [keras.layers.RandomFlip("horizontal"), keras.layers.Conv2D(2, 3, padding="same")]
-    with pytest.raises(ValueError, match="must not move pictures.*shared_augmentation.*RandomFlip"):
+@pytest.mark.parametrize(
+    "moving",
+    [
+        keras.layers.RandomFlip("horizontal"),
+        keras.layers.RandAugment(),
+        keras_mt.layers.RandomHorizontalFlip(),
+        keras_mt.layers.RandomPixelTranslation(1),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_student_that_moves_pictures_is_refused_where_outputs_are_per_pixel(moving):
+    layers = [moving, keras.layers.Conv2D(2, 3, padding="same")]
+    with pytest.raises(ValueError, match=f"must not move pictures.*shared_augmentation.*{type(moving).__name__}"):
         keras_mt.MeanTeacher(keras.Sequential([keras.Input((8, 8, 1)), *layers]))
     whole = [*layers, keras.layers.GlobalAveragePooling2D()]
     keras_mt.MeanTeacher(keras.Sequential([keras.Input((8, 8, 1)), *whole]))

@@ -124,7 +124,7 @@ def _conclude(config, run, data, model, log, last_step, replicas):
             "replicas": replicas,
             "experiment": config.fingerprint(),
             "flags": config.identity(),
-            **({"seconds_per_step": log.seconds_per_step()} if log.seconds_per_step() else {}),
+            **({"seconds_per_step": seconds} if (seconds := log.seconds_per_step()) else {}),
             "machine": machine.machine(),
             "versions": machine.versions(),
         }

@@ -30,6 +30,7 @@ def parsed(*arguments):
 
 def test_the_choices_are_the_librarys():
     from keras_mt.architectures import ARCHITECTURES
+    from keras_mt.averages import TEACHER_STATISTICS
     from keras_mt.callback import RAMPUPS
     from keras_mt.data.sampling import UNLABELED_STREAMS
     from keras_mt.experiments.datasets.streamed import AUGMENTATIONS
@@ -38,7 +39,6 @@ def test_the_choices_are_the_librarys():
     from keras_mt.experiments.running.strong_views import STRONG_AUGMENTATIONS
     from keras_mt.mean_teacher import METHODS, STATISTICS_OF, TEACHER_SEES
     from keras_mt.optimizers.nesterov_sgd import DECAYED
-    from keras_mt.teacher import TEACHER_STATISTICS
 
     for name, values in {
         "architecture": ARCHITECTURES, "consistency_rampup": RAMPUPS, "unlabeled_stream": UNLABELED_STREAMS,

@@ -6,6 +6,8 @@ import os
 import resource
 from pathlib import Path
 
+from keras_mt.experiments.running.machine import machine
+
 
 @dataclasses.dataclass(frozen=True)
 class Size:
@@ -35,11 +37,9 @@ QUICK = Size(1 / 16, 10, 2, 600, 1_600, 128, 20)
 
 
 def describe() -> str:
-    """Returns processor, number of cores and memory."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    """Returns processor, its instructions, number of cores and memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{names[0] if names else 'unknown processor'}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    return f"{', '.join(machine().values())}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
 def computes_bfloat16() -> bool:

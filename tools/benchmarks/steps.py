@@ -14,7 +14,7 @@ from benchmarks.machine import Size
 from benchmarks.timing import ratio
 from keras_mt import schedules
 from keras_mt.architectures import convnet13
-from keras_mt.teacher import averaged_pairs, update_ema
+from keras_mt.averages import averaged_pairs, update_ema
 
 _WEIGHT = schedules.RampUpDown(1.0, 40_000)
 _DECAY = schedules.EMADecay(0.99, 0.999, 40_000)

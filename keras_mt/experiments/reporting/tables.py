@@ -77,8 +77,8 @@ def headlines(runs: list[Run]) -> list[str]:
                 for network in ("student", "teacher")
             )
             sentences.append(
-                f"{dataset}, {_in_words(both)} labels: Mean Teacher's teacher errs on {teacher} %, supervised "
-                f"training's student on {student} %, the average of its weights on {average} %."
+                f"{dataset}, {_in_words(both)} labels: Mean Teacher's teacher has an error of {teacher} %, supervised "
+                f"training's student of {student} %, the average of its weights of {average} %."
             )
     return sentences
 

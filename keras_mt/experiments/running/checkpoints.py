@@ -113,7 +113,7 @@ class Checkpoints(StepCallback):
             for path in () if read_only else found.damaged:
                 checkpoint_files.put_aside(path)
             saved = self._metrics_of_replicas.numpy()
-            self._metrics_of_replicas.assign(shared_by_replicas(saved, self._replicas))
+            self._metrics_of_replicas.assign(sums_for_replicas(saved, self._replicas))
         self.step = max(row[0] for row in self._workers.all_gather([step]))
         self._workers.broadcast([*self._shared, self._metrics_of_replicas])
         self._resumes_epoch = self.step % self.evaluation_steps > 0
@@ -210,7 +210,7 @@ class Checkpoints(StepCallback):
             self.save()
 
 
-def shared_by_replicas(sums: np.ndarray, replicas: int) -> np.ndarray:
+def sums_for_replicas(sums: np.ndarray, replicas: int) -> np.ndarray:
     """Returns the sums `[metrics, replicas]` for a number of replicas: those of as many stay what they are.
 
     Args:

@@ -282,8 +282,8 @@ def test_the_teacher_stands_beside_the_baselines_student_and_the_average_of_its_
     assert tables.best(table) == {(row, n) for row in (average, "Mean Teacher") for n in ("20 labels", "100 labels")}
     (sentence,) = tables.headlines(runs)
     assert sentence == (
-        "digits, 20 and 100 labels: Mean Teacher's teacher errs on 8.00 and 2.00 %, supervised training's student on "
-        "9.50 and 3.50 %, the average of its weights on 8.00 and 2.00 %."
+        "digits, 20 and 100 labels: Mean Teacher's teacher has an error of 8.00 and 2.00 %, supervised training's "
+        "student of 9.50 and 3.50 %, the average of its weights of 8.00 and 2.00 %."
     )
     write_run(tmp_path, "other", 50.0, 1.0, dataset="digits", num_labels="20", student_dropout=0.0)
     (sentence,) = tables.headlines(read(tmp_path))  # Which of two settings it would be about is open.

@@ -16,7 +16,7 @@ from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running import saved_networks, strategy
 from keras_mt.experiments.running.checkpoint_files import Identity
-from keras_mt.experiments.running.checkpoints import Checkpoints, shared_by_replicas
+from keras_mt.experiments.running.checkpoints import Checkpoints, sums_for_replicas
 from keras_mt.experiments.running.cluster import Cluster
 from keras_mt.experiments.running.evaluation_log import EvaluationLog, read_rows
 from keras_mt.experiments.running.run_directory import RunDirectory
@@ -59,9 +59,9 @@ def test_a_run_that_was_cut_off_continues_to_the_same_bits(tmp_path):
 
 def test_what_each_replica_added_up_comes_back_to_it():
     sums = np.array([[0.1, 0.2, 0.3], [1.0, 2.0, 4.0]], "float32")
-    np.testing.assert_array_equal(shared_by_replicas(sums, 3), sums)
-    np.testing.assert_allclose(shared_by_replicas(sums, 2), [[0.6, 0], [7, 0]], rtol=1e-6)
-    np.testing.assert_allclose(shared_by_replicas(sums, 4).sum(axis=1), [0.6, 7], rtol=1e-6)
+    np.testing.assert_array_equal(sums_for_replicas(sums, 3), sums)
+    np.testing.assert_allclose(sums_for_replicas(sums, 2), [[0.6, 0], [7, 0]], rtol=1e-6)
+    np.testing.assert_allclose(sums_for_replicas(sums, 4).sum(axis=1), [0.6, 7], rtol=1e-6)
 
 
 FLAGS = (

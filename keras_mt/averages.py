@@ -1,0 +1,141 @@
+"""What updates a teacher: the average of the student's weights, and a rule for running statistics."""
+
+import keras
+import tensorflow as tf
+
+from keras_mt.teacher import layers_of
+from keras_mt.views import noise_variables, set_noise
+
+TEACHER_STATISTICS = ("auto", "own", "ema", "copy")
+
+
+def averaged_pairs(student: keras.Model, teacher: keras.Model):
+    """Pairs `(student's, teacher's)` of the weights that are trained."""
+    return [(s, t) for s, t in zip(student.weights, teacher.weights, strict=True) if s.trainable]
+
+
+def needs_exact_average(weight: keras.Variable) -> bool:
+    """Whether `1 - α` of a difference can vanish in the dtype of a weight."""
+    return weight.dtype in ("float16", "bfloat16")
+
+
+def update_ema(pairs, exact, decay, copies: bool = False) -> None:
+    """`θ' ← α θ' + (1 - α) θ` for each pair `(θ, θ')`, in the form that leaves equal weights as they are.
+
+    Args:
+        pairs: What `averaged_pairs` returned.
+        exact: By the id of a teacher's weight of low precision, the float32 variable that holds its average.
+        decay: α, a scalar.
+        copies: Whether an α of 0 copies to the last bit; the formula alone rounds.
+    """
+    for student_weight, teacher_weight in pairs:
+        average = exact.get(id(teacher_weight))
+        if average is None and copies:
+            teacher_weight.assign(_averaged(teacher_weight.value, student_weight.value, decay, copies))
+            continue
+        if average is None:
+            difference = student_weight.value - teacher_weight.value
+            teacher_weight.assign_add(
+                tf.cast(1.0 - tf.cast(decay, _widest(difference.dtype)), difference.dtype) * difference
+            )
+            continue
+        # Where the weight is not the average rounded, somebody has given it another value.
+        untouched = tf.equal(tf.cast(average.value, teacher_weight.dtype), teacher_weight.value)
+        value = tf.where(untouched, average.value, tf.cast(teacher_weight.value, "float32"))
+        average.assign(_averaged(value, tf.cast(student_weight.value, "float32"), decay, copies))
+        teacher_weight.assign(tf.cast(average.value, teacher_weight.dtype))
+
+
+def _averaged(old, new, decay, copies):
+    average = old + tf.cast(1.0 - tf.cast(decay, _widest(old.dtype)), old.dtype) * (new - old)
+    return tf.where(tf.equal(decay, 0.0), new, average) if copies else average
+
+
+def _widest(dtype):
+    return "float64" if dtype == tf.float64 else "float32"
+
+
+def _statistics(network):
+    """Running means and variances: what no optimizer trains, except in frozen layers, where nothing moves."""
+    frozen = {id(w) for layer in layers_of(network) if not layer.trainable for w in layer.weights}
+    return [
+        w
+        for w in network.weights
+        if not w.trainable and id(w) not in frozen and w.dtype.startswith(("float", "bfloat"))
+    ]
+
+
+def snapshot_statistics(network: keras.Model) -> list[tf.Tensor]:
+    """Returns a network's statistics as they are before its pass moves them."""
+    return [tf.identity(w.value) for w in _statistics(network)]
+
+
+def restore_statistics(network: keras.Model, before: list[tf.Tensor]) -> None:
+    """Gives a network back the statistics that `snapshot_statistics` returned."""
+    for weight, old in zip(_statistics(network), before, strict=True):
+        weight.assign(old)
+
+
+def update_statistics(rule: str, student: keras.Model, teacher: keras.Model, before, decay, copies=False) -> None:
+    """Applies a rule of `TEACHER_STATISTICS` after a step; `"own"` leaves what the teacher's pass kept.
+
+    `copies` is as `update_ema` has it.
+    """
+    if rule == "own" and not copies:
+        return
+    for student_weight, teacher_weight, old in zip(_statistics(student), _statistics(teacher), before, strict=True):
+        new = student_weight.value
+        if rule == "own":
+            new = tf.where(tf.equal(decay, 0.0), new, teacher_weight.value)
+        if rule == "ema":
+            new = _averaged(old, new, decay, copies)
+        teacher_weight.assign(new)
+
+
+def recompute_statistics(network: keras.Model, batches, seed: int) -> None:
+    """Makes running statistics anew: the mean of those of all batches, each with the same weight.
+
+    Args:
+        network: The network.
+        batches: An iterable of what it takes.
+        seed: Seed of the noise of its layers.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    layers = [layer for layer in layers_of(network) if layer.trainable and hasattr(layer, "momentum")]
+    momenta, count = [layer.momentum for layer in layers], 0
+    try:
+        for batch in batches:
+            for layer in layers:  # The mean of the first so many.
+                layer.momentum = count / (count + 1)
+            set_noise(noise_variables(network), seed, tf.constant(count, "int64"), 0)
+            network(batch, training=True)
+            count += 1
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    if not count:
+        raise ValueError("Statistics need at least one batch. Received: none")
+
+
+def synchronize_statistics(networks) -> None:
+    """Gives the statistics of networks the mean over all replicas, where their layers keep their own.
+
+    Assignments inside a replica stay there, so that replicas would drift apart, and saving and export see the first
+    one only. Taken are means over replicas of running means and variances; nothing happens on one replica.
+    """
+    replica = tf.distribute.get_replica_context()
+    weights = [w for network in networks for w in _statistics(network)]
+    if replica.num_replicas_in_sync == 1 or not weights:
+        return
+    # Identities, since what is read of a variable has no device, which several workers ask for.
+    means = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [tf.identity(w.value) for w in weights])
+    for weight, mean in zip(weights, means, strict=True):
+        weight.assign(mean)
+
+
+def distance(pairs) -> float:
+    """Euclidean distance between the weights of all pairs."""
+    squares = [tf.reduce_sum(tf.square(tf.cast(s.value - t.value, "float32"))) for s, t in pairs]
+    return float(tf.sqrt(tf.add_n(squares))) if squares else 0.0
