@@ -20,8 +20,6 @@ ROWS = {
     "Mean Teacher, student": ("mean_teacher", "student"),
     "Mean Teacher, teacher": ("mean_teacher", "teacher"),
 }
-# Color-blind safe (Okabe & Ito).
-COLORS = ("#999999", "#000000", "#E69F00", "#0072B2")
 
 
 def train(runs: Path) -> None:
@@ -50,6 +48,7 @@ def print_table(runs: Path) -> None:
 def draw(runs: Path) -> Path:
     from matplotlib.figure import Figure
 
+    from keras_mt.experiments import colors
     from keras_mt.experiments.running.curves import label_axes
     from keras_mt.experiments.running.evaluation_log import read_rows
 
@@ -57,9 +56,12 @@ def draw(runs: Path) -> Path:
     axes = figure.subplots(1, 2)
     quantities = (("classification_cost", "classification cost"), ("error", "error (%)"))
     for axis, (quantity, label) in zip(axes, quantities, strict=True):
-        for (row, (run, network)), color in zip(ROWS.items(), COLORS, strict=True):
+        for row, (run, network) in ROWS.items():
             rows = read_rows(runs / run / "evaluations.csv")
-            axis.plot([r["step"] for r in rows], [r[f"{network}_{quantity}"] for r in rows], color=color, label=row)
+            color = colors.SUPERVISED if run == "supervised" else colors.NETWORKS[network]
+            style = "--" if network == "student" else "-"
+            values = [r[f"{network}_{quantity}"] for r in rows]
+            axis.plot([r["step"] for r in rows], values, style, color=color, label=row)
         label_axes(axis, label)
     axes[1].legend()
     figure.suptitle("Digits with 50 labels, test split")

@@ -38,8 +38,8 @@ ADDED = {
 }
 WEIGHTS = {"supervised": 0.0, "vat": 5.0}
 POINTS, STEPS = 300, 3000
-# Color-blind safe (Okabe & Ito): orange and blue.
-COLORS = ("#E69F00", "#0072B2")
+# Of the two classes, color-blind safe (Okabe & Ito); student's and teacher's mean something else in the other figures.
+COLORS = ("#D55E00", "#009E73")
 
 
 def half_circles() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,14 +4,12 @@ import itertools
 
 import numpy as np
 
+from keras_mt.experiments import colors
 from keras_mt.experiments.reporting.ablations import Ablation
 from keras_mt.experiments.reporting.published import in_order, method_of, name_of
 from keras_mt.experiments.reporting.runs import Run
 from keras_mt.experiments.running.curves import label_axes, new_figure
 
-# Color-blind safe (Okabe & Ito).
-COLORS = {"supervised": "#000000", "pi": "#E69F00", "temporal_ensembling": "#009E73", "mean_teacher": "#0072B2"}
-_OTHERS = ("#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#999999")
 _QUANTITIES = (("classification_cost", "classification cost"), ("error", "error (%)"))
 _NETWORKS = (("student", "--"), ("teacher", "-"))
 _ACROSS = 3
@@ -34,7 +32,7 @@ def training_curves(runs: list[Run]):
         of_method = settings.setdefault(_data_setting(run.flags), {}).setdefault(method_of(run.flags), {})
         of_method.setdefault(run.setting(), []).append(run)
     used = in_order(method for methods in settings.values() for method in methods)
-    colors = _colors(used)
+    color = _colors(used)
     across = min(_CURVES_ACROSS, len(settings))
     down = -(-len(settings) // across)
     figure = new_figure(figsize=(max(7.0, 4.2 * across), 6.4 * down), layout="constrained")
@@ -46,13 +44,13 @@ def training_curves(runs: list[Run]):
             for method, of_method in methods.items():
                 for of_setting in of_method.values():
                     for network, style in _NETWORKS:
-                        _draw(axis, of_setting, f"{network}_{quantity}", colors[method], style)
+                        _draw(axis, of_setting, f"{network}_{quantity}", color[method], style)
             label_axes(axis, label if column == 0 else "")
             axis.set_xlabel("optimizer step" if row == 1 else "")
         axes[above][column].set_title(title, fontsize=11)
     for axis in axes[-2:, len(settings) - across * (down - 1) :].ravel():
         axis.remove()
-    handles = [Line2D([], [], color=colors[method], linewidth=2, label=name_of(method)) for method in used]
+    handles = [Line2D([], [], color=color[method], linewidth=2, label=name_of(method)) for method in used]
     handles += [
         Line2D([], [], color="gray", linestyle=style, linewidth=2, label=label)
         for (_, style), label in zip(_NETWORKS, ("student", "averaged weights (teacher)"), strict=True)
@@ -80,17 +78,17 @@ def errors_by_labels(runs: list[Run]):
     if not panels:
         return None
     order = in_order(method for lines in panels.values() for method, _ in lines)
-    colors = _colors(order)
+    color = _colors(order)
     figure = new_figure(figsize=(5.0 * len(panels), 4.2), layout="constrained")
     for axis, (name, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for (method, _), line in sorted(lines.items(), key=lambda item: order.index(item[0][0])):
             numbers = sorted(line)
             means = np.array([np.mean(line[number]) for number in numbers])
             spread = np.array([np.std(line[number], ddof=1) if len(line[number]) > 1 else 0.0 for number in numbers])
-            axis.plot(numbers, means, color=colors[method], linewidth=2, label=name_of(method))
-            axis.fill_between(numbers, means - spread, means + spread, color=colors[method], alpha=0.12, linewidth=0)
+            axis.plot(numbers, means, color=color[method], linewidth=2, label=name_of(method))
+            axis.fill_between(numbers, means - spread, means + spread, color=color[method], alpha=0.12, linewidth=0)
             for number in numbers:
-                axis.plot([number] * len(line[number]), line[number], "o", color=colors[method], markersize=3)
+                axis.plot([number] * len(line[number]), line[number], "o", color=color[method], markersize=3)
         every = sorted({number for line in lines.values() for number in line})
         axis.set(xscale="log", title=name, xlabel="labels", ylabel="test error (%)", ylim=(0, None))
         axis.set_xticks(every, [str(number) for number in every])
@@ -102,8 +100,8 @@ def errors_by_labels(runs: list[Run]):
 
 def _colors(methods):
     """A color for each method: its own, or the next that is free."""
-    others = itertools.cycle(_OTHERS)
-    return {method: COLORS.get(method) or next(others) for method in methods}
+    others = itertools.cycle(colors.OTHERS)
+    return {method: colors.METHODS.get(method) or next(others) for method in methods}
 
 
 def _data_setting(flags):
@@ -141,8 +139,8 @@ def ablation_figure(ablations: list[Ablation]):
         # Values are spread evenly: the published grids are geometric, but for zeros, which a logarithm can't place.
         places = range(len(ablation.errors))
         for place, errors in zip(places, ablation.errors.values(), strict=True):
-            axis.plot([place] * len(errors), errors, "o", color="#56B4E9", markersize=6, alpha=0.8)
-        axis.plot(places, [np.median(errors) for errors in ablation.errors.values()], color="#0072B2", linewidth=2)
+            axis.plot([place] * len(errors), errors, "o", color=colors.AVERAGE, markersize=6, alpha=0.8)
+        axis.plot(places, [np.median(errors) for errors in ablation.errors.values()], color=colors.TEACHER, linewidth=2)
         label_axes(axis, "error (%)")
         texts = list(ablation.errors)
         slanted = {"rotation": 30, "ha": "right"} if len(texts) > 4 and max(map(len, texts)) > 4 else {}

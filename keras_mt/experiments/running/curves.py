@@ -3,10 +3,8 @@
 import io
 from pathlib import Path
 
+from keras_mt.experiments import colors
 from keras_mt.experiments.running.run_directory import write_atomically
-
-# Color-blind safe (Okabe & Ito).
-COLORS = {"student": "#E69F00", "teacher": "#0072B2", "average": "#009E73"}
 
 
 def new_figure(**options):
@@ -47,7 +45,7 @@ def draw_curves(rows: list[dict], path: Path, title: str) -> None:
     for axis, quantity, label in zip(
         axes, ("classification_cost", "error"), ("classification cost", "error (%)"), strict=True
     ):
-        for network, color in COLORS.items():
+        for network, color in colors.NETWORKS.items():
             name = f"{network}_{quantity}"
             if name in rows[0]:
                 values = [row[name] for row in rows]
