@@ -169,6 +169,11 @@ def _check_targets(config):
         )
     if config.statistics_of == "unlabeled" and not config.separate_passes:
         raise UsageError("--statistics_of=unlabeled needs --separate_passes; else all rows share their statistics")
+    if config.statistics_of == "unlabeled" and config.unlabeled_stream == "all":
+        raise UsageError(
+            "--statistics_of=unlabeled needs --unlabeled_stream=unlabeled; else labeled examples are drawn among the "
+            "unlabeled"
+        )
     if config.teacher_sees == "unlabeled":
         if config.consistency_on_labeled:
             raise UsageError("--teacher_sees=unlabeled needs --noconsistency_on_labeled")

@@ -150,7 +150,7 @@ class Config(Options):
     )
     statistics_of: str = _method(
         "labeled",
-        "Of separate passes, whose update running statistics.",
+        "Of separate passes, whose update running statistics; unlabeled: for labels in one domain only.",
         choices=("labeled", "unlabeled"),
     )
     teacher_sees: str = _method(

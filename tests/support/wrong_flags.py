@@ -100,6 +100,8 @@ OTHER_FLAGS = [
     (["--separate_passes", "--labeled_per_batch=vary"], "--separate_passes"),
     (["--unlabeled_stream=unlabeled", "--labeled_per_batch=vary"], "--unlabeled_stream=unlabeled"),
     (["--unlabeled_stream=unlabeled", "--num_labels=all", "--labeled_per_batch=10"], "--unlabeled_stream=unlabeled"),
+    (["--statistics_of=unlabeled", "--labeled_per_batch=10", "--unlabeled_stream=unlabeled"], "--separate_passes"),
+    (["--statistics_of=unlabeled", "--labeled_per_batch=10", "--separate_passes"], "--unlabeled_stream=unlabeled"),
     (["--method=vat"], "--perturbation_epsilon"),
     (["--method=pi", "--perturbation_epsilon=1"], "--method=mean_teacher or vat"),
     (["--mixing=cutmix", "--method=temporal_ensembling"], "--mixing=cutmix"),

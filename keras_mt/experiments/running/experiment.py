@@ -24,6 +24,7 @@ from keras_mt.experiments.datasets.zca_cache import cached_zca
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running.checkpoint_files import Identity
 from keras_mt.experiments.running.checkpoints import Checkpoints
+from keras_mt.experiments.running.domains import check_domains
 from keras_mt.experiments.running.lengths import Lengths
 from keras_mt.experiments.running.method_parts import consistency_of, mixing_of, perturbation_of, uncertainty_of
 from keras_mt.experiments.running.progress import report
@@ -54,6 +55,7 @@ def load_data(config: Config) -> ImageData:
     if is_streamed(config.dataset, config.data_dir):
         common |= {"augmentation": config.augmentation, "labels_file": config.labels_file}
         data = load_streamed(config.dataset, config.data_dir, image_size=config.image_size or 224, **common)
+        check_domains(config, data)
     else:
         checks.check_one_size(config)
         common |= {"num_extra_unlabeled": config.num_extra_unlabeled}
