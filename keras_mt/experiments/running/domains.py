@@ -26,12 +26,12 @@ def check_domains(config: Config, data: ImageData) -> None:
         by = "labels_file" if config.num_labels == "all" else "num_labels"
         raise UsageError(
             f"--{by}={getattr(config, by)} masks the labels of {source} images, which would be mixed with the {target} "
-            "unlabeled ones whose statistics --statistics_of=unlabeled asks for; label all of them, or remove them from "
-            "the folder"
+            "unlabeled ones whose statistics --statistics_of=unlabeled asks for; label all of them, or remove them "
+            "from the folder"
         )
     if config.phase == "validation":
         raise UsageError(
             "--phase=validation holds out labeled images, and --statistics_of=unlabeled is for unlabeled ones of "
-            "another domain, which would not be measured; give --phase=test, with images of the unlabeled domain in test/, in "
-            "folders of their classes"
+            "another domain, which would not be measured; give --phase=test, with images of the unlabeled domain in "
+            "test/, in folders of their classes"
         )
