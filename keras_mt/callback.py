@@ -237,6 +237,19 @@ def automatic_weights(model: MeanTeacher, labeled_shares: list[float]) -> list[f
 
     Raises:
         ValueError: If a consistency cost is not of this package, or the number of classes is not known.
+
+    Example:
+
+    ```python
+    import keras
+
+    import keras_mt
+    from keras_mt.callback import automatic_weights
+
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((8,)), keras.layers.Dense(10)]))
+    model.compile()
+    automatic_weights(model, [0.08])  # [8.0]: 10 classes squared, 8 of 100 labeled.
+    ```
     """
     return [_automatic_weight(model, o, s) for o, s in zip(model.outputs_of_student, labeled_shares, strict=True)]
 
@@ -259,7 +272,21 @@ def _automatic_weight(model, output, labeled_share):
 
 
 def check_magnitude(model: MeanTeacher, weight: float, labeled_shares: list[float]) -> list[str | None]:
-    """Returns a warning for each output for which a weight is more than an order of magnitude off, else None."""
+    """Returns a warning for each output for which a weight is more than an order of magnitude off, else None.
+
+    Example:
+
+    ```python
+    import keras
+
+    import keras_mt
+    from keras_mt.callback import check_magnitude
+
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((8,)), keras.layers.Dense(10)]))
+    model.compile()
+    (warning,) = check_magnitude(model, 1000.0, [0.08])  # "consistency_weight=1000 is more than 10 times above ..."
+    ```
+    """
     sentences = []
     for output, share in zip(model.outputs_of_student, labeled_shares, strict=True):
         try:

@@ -14,7 +14,16 @@ _READ_NOTHING_AHEAD = tf.distribute.InputOptions(experimental_per_replica_buffer
 
 
 def several_workers() -> bool:
-    """Whether the active strategy spans several machines."""
+    """Whether the active strategy spans several machines.
+
+    Example:
+
+    ```python
+    from keras_mt.distribution import several_workers
+
+    several_workers()  # False without a strategy.
+    ```
+    """
     strategy = tf.distribute.get_strategy()
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return False
@@ -23,7 +32,19 @@ def several_workers() -> bool:
 
 
 def sum_over_replicas(values: list) -> list:
-    """Returns scalars summed over the replicas of the active strategy, in one reduction."""
+    """Returns scalars summed over the replicas of the active strategy, in one reduction.
+
+    Example:
+
+    ```python
+    import tensorflow as tf
+
+    from keras_mt.distribution import sum_over_replicas
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    strategy.run(lambda: sum_over_replicas([tf.constant(2.0)]))  # [2.0]: of one replica.
+    ```
+    """
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1 or not values:
         return values

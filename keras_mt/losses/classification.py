@@ -7,7 +7,18 @@ UNLABELED = -1
 
 
 def signed(labels):
-    """Returns labels in a dtype that can hold -1: booleans and unsigned integers become signed ones."""
+    """Returns labels in a dtype that can hold -1: booleans and unsigned integers become signed ones.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    from keras_mt.losses import signed
+
+    signed(np.array([True, False])).dtype  # int32
+    ```
+    """
     dtype = keras.backend.standardize_dtype(labels.dtype)
     if dtype == "bool" or dtype in ("uint8", "uint16"):
         return ops.cast(labels, "int32")
@@ -25,6 +36,16 @@ def mask_unlabeled(labels, rank: int = 2):
     Returns:
         A pair of labels with 0 in place of -1 and a float32 mask `[batch, ...]` that is 1 where there was
         a label.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    from keras_mt.losses import mask_unlabeled
+
+    labels, mask = mask_unlabeled(np.array([3, -1]))  # [3, 0], [1, 0]
+    ```
     """
     labels = signed(labels)
     present = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))
@@ -44,6 +65,18 @@ def classification_errors(labels, predictions, among: int = 1):
 
     Returns:
         Float32 tensor `[batch, ...]`. What it says of unlabeled examples has no meaning, so weigh it with the mask.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    from keras_mt.losses import classification_errors
+
+    logits = np.array([[3.0, 1.0, 0.0], [0.0, 1.0, 2.0]], "float32")
+    classification_errors(np.array([0, 1]), logits)  # [0, 1]
+    classification_errors(np.array([0, 1]), logits, among=2)  # [0, 0]
+    ```
     """
     if len(labels.shape) == len(predictions.shape):
         labels = labels[..., 0] if labels.shape[-1] == 1 else ops.argmax(labels, axis=-1)

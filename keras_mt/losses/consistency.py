@@ -142,6 +142,14 @@ def get_consistency(identifier, reduction: str = "sum_over_batch_size") -> keras
     Args:
         identifier: One of these. A loss keeps its own reduction.
         reduction: That of the others.
+
+    Example:
+
+    ```python
+    from keras_mt.losses import get_consistency
+
+    get_consistency("kl").name  # "kl_consistency"
+    ```
     """
     if isinstance(identifier, keras.losses.Loss):
         return identifier

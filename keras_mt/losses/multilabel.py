@@ -12,6 +12,16 @@ def mask_unknown(labels, rank: int = 2):
     Args:
         labels: 0, 1 or -1 of any dtype, `[batch, ..., outputs]`.
         rank: As `mask_unlabeled` has it; each output has a mask of its own whatever it is.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    from keras_mt.losses import mask_unknown
+
+    labels, mask = mask_unknown(np.array([[1, -1, 0]]))  # [[1, 0, 0]], [[1, 0, 1]]
+    ```
     """
     labels = signed(labels)
     known = ops.not_equal(labels, ops.cast(UNLABELED, labels.dtype))

@@ -10,6 +10,16 @@ def mask_missing(labels, rank: int = 2):
     Args:
         labels: Numbers `[batch, ..., outputs]`, NaN for unlabeled.
         rank: As `mask_unlabeled` has it; each output has a mask of its own whatever it is.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    from keras_mt.losses import mask_missing
+
+    numbers, mask = mask_missing(np.array([[0.5, np.nan]], "float32"))  # [[0.5, 0]], [[1, 0]]
+    ```
     """
     if not keras.backend.is_float_dtype(labels.dtype):
         labels = ops.cast(labels, keras.config.floatx())

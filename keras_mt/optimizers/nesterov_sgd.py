@@ -15,11 +15,22 @@ class NesterovSGD(keras.optimizers.Optimizer):
         learning_rate: A float or a `keras.optimizers.schedules.LearningRateSchedule`.
         momentum: μ in [0, 1).
         l2_weight_decay: λ, added to the gradient. It is another number than Keras' decoupled `weight_decay`.
-        decayed: `"all"` parameters as in the paper's residual networks; or `"kernels"`: no biases, no batch
-            normalization (what has one axis or none).
+        decayed: `"all"` parameters as in the residual networks of Tarvainen & Valpola (2017); or `"kernels"`: no
+            biases, no batch normalization (what has one axis or none).
         **kwargs: What every Keras optimizer takes (`clipnorm`, ...).
 
-    Reference: paper, appendix B.3.
+    Reference: Tarvainen & Valpola (2017), appendix B.3.
+
+    Example:
+
+    ```python
+    import keras
+
+    import keras_mt
+
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((8,)), keras.layers.Dense(10)]))
+    model.compile(keras_mt.optimizers.NesterovSGD(0.05, l2_weight_decay=2e-4))
+    ```
     """
 
     def __init__(

@@ -49,11 +49,19 @@ def public_members(module):
             yield f"{module.__name__}.{name}", member
 
 
+def on_api_pages():
+    """Pairs of names and objects: what the API pages list."""
+    for path in sorted((ROOT / "docs" / "api").glob("*.md")):
+        for module, name in re.findall(r"^::: (\S+)\.(\w+)$", path.read_text(), re.MULTILINE):
+            yield f"{module}.{name}", getattr(importlib.import_module(module), name)
+
+
 def documented():
-    """Pairs of names and docstrings: of `keras_mt` itself, of its public modules, and of their classes' methods."""
+    """Pairs of names and docstrings: of `keras_mt` itself, its public modules, the API pages, and classes' methods."""
     members = dict(public_members(keras_mt))
     for module in MODULES:
         members |= public_members(importlib.import_module(f"keras_mt.{module}"))
+    members |= on_api_pages()
     for name, member in members.items():
         yield name, inspect.getdoc(member) or ""
         for method, function in vars(member).items() if inspect.isclass(member) else ():
@@ -92,10 +100,10 @@ def test_every_public_name_of_a_module_says_what_it_takes_and_shows_it(module):
         assert re.search(r"^(Args|Input shape):", docstring, re.MULTILINE), name
 
 
-def test_every_loss_shows_an_example():
-    losses = [name for name, value in public_members(keras_mt.losses) if inspect.isclass(value)]
-    assert len(losses) > 8
-    for name in losses:
+def test_every_name_on_the_api_pages_shows_an_example():
+    names = [name for name, _ in on_api_pages()]
+    assert len(names) > 60
+    for name in names:
         assert "```python" in DOCUMENTED[name], name
 
 
