@@ -50,7 +50,7 @@ def draw(runs: Path) -> Path:
 
     from keras_mt.experiments import colors
     from keras_mt.experiments.running.curves import label_axes
-    from keras_mt.experiments.running.evaluation_log import read_rows
+    from keras_mt.experiments.running.evaluation_rows import read_rows
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)

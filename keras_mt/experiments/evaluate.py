@@ -6,7 +6,7 @@ from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.running import experiment
 from keras_mt.experiments.running.cluster import Cluster
-from keras_mt.experiments.running.evaluation_log import errors_in_words
+from keras_mt.experiments.running.evaluation_rows import errors_in_words
 from keras_mt.experiments.running.lengths import lengths_of
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.workers import Workers

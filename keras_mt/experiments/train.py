@@ -15,7 +15,8 @@ from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.exporting.saved_model import export_saved_model
 from keras_mt.experiments.running import chance, curves, experiment, machine, saved_networks, strategy
 from keras_mt.experiments.running.cluster import Cluster
-from keras_mt.experiments.running.evaluation_log import NETWORKS, EvaluationLog, errors_in_words
+from keras_mt.experiments.running.evaluation_log import EvaluationLog
+from keras_mt.experiments.running.evaluation_rows import NETWORKS, errors_in_words
 from keras_mt.experiments.running.lengths import lengths_of
 from keras_mt.experiments.running.progress import ProgressBar
 from keras_mt.experiments.running.results import published_network

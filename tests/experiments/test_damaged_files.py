@@ -19,7 +19,7 @@ from keras_mt.experiments.reading import DamagedFileError
 from keras_mt.experiments.reporting.runs import read_runs
 from keras_mt.experiments.running import checkpoint_files, saved_networks
 from keras_mt.experiments.running.checkpoint_files import Identity
-from keras_mt.experiments.running.evaluation_log import read_rows
+from keras_mt.experiments.running.evaluation_rows import read_rows
 from keras_mt.experiments.running.results import read_results
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.sweeps import read_sweep

@@ -132,7 +132,7 @@ def test_a_killed_run_continues_to_the_same_weights_and_evaluations(tiny_run, tm
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (cut / "results.json").exists()
-    continued = run_program("train", *flags)
+    continued = in_process("train", *flags)
     assert continued.returncode == 0, continued.stderr
     assert re.search(r"continues at step \d+", continued.stdout)
     same_run(run, cut)
@@ -151,7 +151,7 @@ def test_the_svhn_extra_experiment_runs_end_to_end(tmp_path, monkeypatch, source
     flags += ["--num_labels=20", "--num_extra_unlabeled=40"]  # The files hold 60 + 50 images.
     flags += [f"--cache_dir={tmp_path / 'cache'}"]
     run = tmp_path / "run"
-    process = run_program(
+    process = in_process(
         "train", "--flagfile=flags/svhn_500_extra.cfg", *flags, f"--data_dir={data_dir}", f"--run_dir={run}"
     )
     assert process.returncode == 0, process.stderr

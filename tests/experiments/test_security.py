@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from support.networks import small_convnet
-from support.programs import TINY, run_program
+from support.programs import TINY, in_process, run_program
 
 import keras_mt
 from keras_mt.experiments.datasets import decoded_cache, zca_cache
@@ -48,7 +48,7 @@ def test_a_pickle_in_a_checkpoint_is_damage_and_lists_of_checkpoints_are_not_fol
     # TensorFlow's own manager would delete what such a file names when it makes room.
     names = "".join(f'all_model_checkpoint_paths: "{tmp_path}/precious"\n' for _ in range(9))
     (checkpoints / "checkpoint").write_text(f'model_checkpoint_path: "{tmp_path}/precious"\n{names}')
-    process = run_program("train", *TINY, f"--run_dir={run}")
+    process = in_process("train", *TINY, f"--run_dir={run}")
     assert process.returncode == 0, process.stderr
     assert "step-8 is used instead" in process.stderr
     assert (tmp_path / "precious.index").read_text() == "not a checkpoint"
@@ -112,7 +112,7 @@ def test_evaluating_a_run_that_was_sent_loads_no_saved_model_and_writes_nowhere_
         path.write_bytes(pickle.dumps(Malicious(proof)))
     with open(run / "flags.cfg", "a") as file:
         file.write(f"--run_dir={tmp_path / 'elsewhere'}\n--cache_dir={tmp_path / 'elsewhere'}\n")
-    process = run_program("evaluate", f"--run_dir={run}")
+    process = in_process("evaluate", f"--run_dir={run}")
     assert process.returncode == 0, process.stderr
     assert "teacher" in process.stdout
     assert not (tmp_path / "elsewhere").exists()

@@ -1,9 +1,12 @@
 """What is said while a program's module, and with it TensorFlow, is imported."""
 
 import os
+import subprocess
+import sys
 import types
 
 import pytest
+from support.programs import ROOT
 
 from keras_mt.experiments import cli
 
@@ -47,3 +50,10 @@ def test_an_import_that_fails_shows_what_was_said_and_its_error(imports, capfd):
     with pytest.raises(ImportError, match="no keras_mt.experiments.train"):
         cli._imported("train")
     assert "libcudart.so" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["report", "sweep"])
+def test_a_program_that_trains_nothing_itself_imports_no_tensorflow(program):
+    script = f"import sys, keras_mt.experiments.{program}; print({{'tensorflow', 'keras'}} & set(sys.modules))"
+    process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout == "set()\n"

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 # A sixteenth of the paper's width on digits: seconds, and no result to report.
@@ -28,8 +29,16 @@ def run_program(name, *flags, **environment):
     return subprocess.run(**_arguments(name, flags, environment), capture_output=True, timeout=600, check=False)
 
 
-def in_process(name, *flags):
-    """Runs a program in this process, which spares seconds, and returns its status, stdout and stderr."""
+class Ended(NamedTuple):
+    """How a program ended, by the names that finished processes have."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def in_process(name, *flags) -> Ended:
+    """Runs a program in this process, which spares seconds."""
     from keras_mt.experiments import cli
 
     out, err, status = io.StringIO(), io.StringIO(), 0
@@ -41,7 +50,7 @@ def in_process(name, *flags):
         status = error.code
     finally:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = level or "2"
-    return status, out.getvalue(), err.getvalue()
+    return Ended(status, out.getvalue(), err.getvalue())
 
 
 def finished_run(folder, *flags):

@@ -5,7 +5,7 @@ import datetime
 from keras_mt.experiments import flagging
 from keras_mt.experiments.reporting.markdown import escaped, fenced
 from keras_mt.experiments.running.chance import no_better, sentence
-from keras_mt.experiments.running.evaluation_log import read_rows
+from keras_mt.experiments.running.evaluation_rows import read_rows
 from keras_mt.experiments.running.results import read_results
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.saved_networks import SavedNetwork

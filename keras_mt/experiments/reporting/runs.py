@@ -5,7 +5,7 @@ from pathlib import Path
 
 from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reading import DamagedFileError
-from keras_mt.experiments.running.evaluation_log import NETWORKS, read_rows
+from keras_mt.experiments.running.evaluation_rows import NETWORKS, read_rows
 from keras_mt.experiments.running.results import published_network, read_results
 
 SEEDS = ("seed", "data_seed")

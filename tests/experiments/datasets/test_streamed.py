@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from support.image_files import CLASSES, picture, write_folder, write_imagenet_archives
-from support.programs import run_program, same_run
+from support.programs import in_process, run_program, same_run
 
 from keras_mt.data import Sampling
 from keras_mt.errors import ArgumentError
@@ -299,7 +299,7 @@ def test_a_picture_that_breaks_during_training_ends_the_run_with_a_sentence(tmp_
     for path in (tmp_path / "pictures" / "unlabeled").iterdir():
         path.write_bytes(b"no picture at all")
     flags = (*SMALL, "--dataset=folder", f"--data_dir={tmp_path / 'pictures'}")
-    process = run_program("train", *flags, f"--run_dir={tmp_path / 'run'}")
+    process = in_process("train", *flags, f"--run_dir={tmp_path / 'run'}")
     assert process.returncode == 1
     sentence = process.stderr.strip().splitlines()[-1]
     assert sentence.startswith("error: ")

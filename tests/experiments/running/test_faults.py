@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from support.programs import ROOT, TINY, final_weights, finished_run, run_program, same_run, start_program
+from support.programs import ROOT, TINY, final_weights, finished_run, in_process, run_program, same_run, start_program
 
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.running.curves import draw_curves
@@ -77,12 +77,12 @@ def test_a_full_disk_is_named_and_the_run_continues_when_there_is_room(tiny_run,
 
 
 def test_a_quota_that_a_checkpoint_exceeds_is_reported(tmp_path):
-    command = [sys.executable, "-m", "keras_mt.train", *TINY, f"--run_dir={tmp_path / 'run'}"]
-    process = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-    )  # fmt: skip
-    sentence = failed(process)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        sentence = failed(in_process("train", *TINY, f"--run_dir={tmp_path / 'run'}"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "step-4 can't be written (File too large)" in sentence
     assert "no checkpoint had been saved yet" in sentence
 
@@ -92,9 +92,9 @@ def test_a_run_directory_that_cannot_be_written_is_named(tiny_run, tmp_path, sma
     shutil.copytree(tiny_run, run)
     (run / "lock").unlink()
     subprocess.run(["mount", "-o", "remount,ro", str(run.parent)], check=True)
-    sentence = failed(run_program("train", *TINY, f"--run_dir={run}"))
+    sentence = failed(in_process("train", *TINY, f"--run_dir={run}"))
     assert f"--run_dir={run} can't be written (Read-only file system)" in sentence
-    sentence = failed(run_program("train", *TINY, f"--run_dir={run.parent / 'new'}"))
+    sentence = failed(in_process("train", *TINY, f"--run_dir={run.parent / 'new'}"))
     assert "can't be created (Read-only file system)" in sentence
 
 
@@ -143,7 +143,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tiny_run, tmp_p
         middle = slice(len(content) // 2, len(content) // 2 + 40)
         content[middle] = bytes(255 - byte for byte in content[middle])
         path.write_bytes(content)
-    process = run_program("train", *TINY, f"--run_dir={run}")
+    process = in_process("train", *TINY, f"--run_dir={run}")
     assert process.returncode == 0, process.stderr
     (warning,) = [line for line in process.stderr.splitlines() if line.startswith("warning: ")]
     assert re.search(r"step-12 is damaged .*step-8 is used instead", warning)
@@ -184,7 +184,7 @@ def test_a_run_that_became_worthless_ends_and_keeps_the_last_good_checkpoint(tmp
     flags = ["--max_learning_rate=100", "--num_heads=2", "--logit_distance_weight=1e9"]
     flags += [f"--checkpoint_steps={interval}"]
     run = tmp_path / "run"
-    sentence = failed(run_program("train", *TINY, *flags, f"--run_dir={run}"))
+    sentence = failed(in_process("train", *TINY, *flags, f"--run_dir={run}"))
     found = re.search(
         r"(?:the loss became (?:nan|inf) in|weights are not finite after) step (\d+) "
         r"\(learning rate (\S+), consistency weight (\S+)\)",
@@ -215,7 +215,7 @@ def test_a_signal_ends_the_run_after_its_step_and_the_same_command_continues(tin
     step = int(re.search(r"step (\d+) is finished and saved; the same command continues", sentence)[1])
     assert (run / "checkpoints" / f"step-{step}").exists()
     assert "Traceback" not in errors
-    again = run_program("train", *TINY, f"--run_dir={run}")
+    again = in_process("train", *TINY, f"--run_dir={run}")
     assert f"continues at step {step}" in again.stdout
     assert_ended_as(tiny_run, run)
 

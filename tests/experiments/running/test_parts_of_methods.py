@@ -18,7 +18,8 @@ from keras_mt.experiments.running import saved_networks, strategy
 from keras_mt.experiments.running.checkpoint_files import Identity
 from keras_mt.experiments.running.checkpoints import Checkpoints, sums_for_replicas
 from keras_mt.experiments.running.cluster import Cluster
-from keras_mt.experiments.running.evaluation_log import EvaluationLog, read_rows
+from keras_mt.experiments.running.evaluation_log import EvaluationLog
+from keras_mt.experiments.running.evaluation_rows import read_rows
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.workers import Workers
 
