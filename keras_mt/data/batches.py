@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from keras_mt.data.image_memory import shared_tensor, without_copies
+from keras_mt.data.image_memory import shared_tensor
+from keras_mt.data.pipeline_options import without_copies
 from keras_mt.data.sampling import Sampling
 from keras_mt.data.shuffling import shuffled_places
 from keras_mt.errors import ArgumentError

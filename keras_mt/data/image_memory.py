@@ -41,15 +41,3 @@ def _writeable(array):
     memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
     memory.owner = array  # Keeps the file mapped as long as the tensor lives.
     return np.frombuffer(memory, array.dtype).reshape(array.shape)
-
-
-def without_copies(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Turns off tf.data's rewriting of a pipeline, which copies the tensors it holds, and its tuning of threads.
-
-    On one core the end of an iterator waits for the tuner, which sleeps up to as long as the iterator lived: a run of
-    600 steps took 36 seconds to end (TensorFlow 2.21). A batch takes a hundredth of a step to make, tuned or not.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
-    return dataset.with_options(options)

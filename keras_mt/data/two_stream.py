@@ -5,7 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_mt.data.image_memory import shared_tensor, without_copies
+from keras_mt.data.image_memory import shared_tensor
+from keras_mt.data.pipeline_options import without_copies, without_tuning
 from keras_mt.data.sampling import SEEDS, is_whole
 from keras_mt.data.shuffling import shuffled_places
 from keras_mt.errors import ArgumentError
@@ -107,9 +108,9 @@ def two_stream(
         _batches(labeled, labeled_per_batch, shuffle_buffer, seed, 0),
         _batches(unlabeled, num_unlabeled, shuffle_buffer, seed, 1),
     )
-    batches = tf.data.Dataset.zip(*streams).map(together).prefetch(tf.data.AUTOTUNE)
+    batches = tf.data.Dataset.zip(*streams).map(together).prefetch(4)
     both_read = isinstance(labeled, tf.data.Dataset) and isinstance(unlabeled, tf.data.Dataset)
-    return batches if both_read else without_copies(batches)
+    return without_tuning(batches) if both_read else without_copies(batches)
 
 
 def _examples(name, data):

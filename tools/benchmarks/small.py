@@ -11,6 +11,7 @@ from keras import layers
 
 import keras_mt
 from benchmarks.timing import ratio
+from keras_mt.data.pipeline_options import without_tuning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,10 +122,7 @@ class SmallNetworks:
 
 def _actions(network, steps):
     x, y = _batch(network)
-    # The thread that tunes a pipeline wakes after 10, 20, 40, ... ms, and the end of a fit may wait for it.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    data = tf.data.Dataset.from_tensors((x, y)).repeat().with_options(options)
+    data = without_tuning(tf.data.Dataset.from_tensors((x, y)).repeat())
     plain, student = network.make(), network.make()
     losses = tf.nest.map_structure(
         lambda _: keras.losses.SparseCategoricalCrossentropy(from_logits=True), network.classes

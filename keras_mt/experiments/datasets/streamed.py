@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_mt.data import Sampling, training_indices
 from keras_mt.data.batches import evaluation_rows, evaluation_steps, steps_and_replicas
+from keras_mt.data.pipeline_options import without_tuning
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets import image_folder, labeled_folder, tfds_images, tfds_streams
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
@@ -87,7 +88,7 @@ class StreamedImages(ImageData):
 
         images = self.ranges.images(steps_and_replicas(first_step, replicas).flat_map(rows))
         examples = images.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return examples.batch(shard, drop_remainder=True).prefetch(2)
+        return without_tuning(examples.batch(shard, drop_remainder=True).prefetch(2))
 
     def evaluation_steps(self, num_replicas: int) -> int:
         return evaluation_steps(len(self.evaluation_labels), num_replicas, _EVALUATED)
@@ -115,7 +116,7 @@ class StreamedImages(ImageData):
             reduce_func=together,
             window_size_func=lambda piece: sizes[piece],
         )
-        return of_piece.prefetch(2)
+        return without_tuning(of_piece.prefetch(2))
 
     def find_broken(self, sampling: Sampling, first_step: int) -> None:
         """Reads the next batches and the images to evaluate on, one by one.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from keras_mt.data.pipeline_options import without_tuning
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.errors import DataError
 
@@ -137,7 +138,8 @@ def read_images(builder, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     name = builder.info.name
     size, count = builder.info.splits[split].num_examples, 0
     try:
-        for batch in builder.as_dataset(split=split, shuffle_files=False).batch(_READ_AT_ONCE).prefetch(2):
+        examples = builder.as_dataset(split=split, shuffle_files=False)
+        for batch in without_tuning(examples.batch(_READ_AT_ONCE).prefetch(2)):
             count += len(batch["label"])
             yield batch["image"].numpy(), batch["label"].numpy().astype("int32")
     except Exception as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_mt.data.pipeline_options import without_tuning
 from keras_mt.experiments.datasets import tfds_images
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
 from keras_mt.experiments.errors import DataError
@@ -71,7 +72,7 @@ class TFDSStream:
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
             try:
-                for length, example in records.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+                for length, example in without_tuning(records.prefetch(64)).as_numpy_iterator():
                     parts["file_index"].append(number)
                     parts["start"].append(position + _BEFORE)
                     parts["length"].append(length)

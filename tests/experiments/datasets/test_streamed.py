@@ -76,6 +76,12 @@ def test_two_views_of_a_picture_differ_and_the_batch_of_a_step_is_always_the_sam
     assert (labels.numpy()[2:] == -1).all()
 
 
+def test_the_pipelines_are_not_tuned(folder):
+    data = load(folder)
+    for pipeline in (data.training_batches(SAMPLING), data.evaluation_batches()):
+        assert pipeline.options().autotune.enabled is False
+
+
 def test_a_labels_file_names_the_labeled_pictures(folder, tmp_path):
     path = tmp_path / "labels.txt"
     path.write_text(f"# chosen by hand\n{CLASSES[1]}_3.png {CLASSES[1]}\n\n{CLASSES[0]}/{CLASSES[0]}_0.JPEG\n")
