@@ -4,10 +4,13 @@ import math
 import warnings
 
 import keras
+import numpy as np
 
 from keras_mt import losses, schedules
 from keras_mt.mean_teacher import MeanTeacher
 
+# A teacher that keeps more of the weights it begins with is warned of; after so many steps it is not looked.
+_MOST_OF_FIRST_WEIGHTS, _LOOKED_AT = 0.25, 100_000
 # A weight further off the automatic one than this is warned of.
 _ORDER_OF_MAGNITUDE = 10.0
 _OF_KL = 10.0
@@ -208,10 +211,33 @@ class MeanTeacherCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self.verbose:
             print(self.describe(), flush=True)
+        self._check_length()
+
+    def _check_length(self):
+        epochs, steps = self.params.get("epochs"), self.params.get("steps")
+        if not epochs or not steps or self.model.teacher_weights == "own":
+            return
+        total = int(self.model.optimizer.iterations) + epochs * steps
+        kept = float(np.prod(self.ema_decay(np.arange(min(total, _LOOKED_AT)))))
+        if kept > _MOST_OF_FIRST_WEIGHTS:
+            network = "average" if self.model.method == "supervised" else "teacher"
+            warnings.warn(
+                f"After {total} steps with ema_decay={self.ema_decay.after:g} {100 * kept:.0f} % of the {network} will "
+                f"be the weights it began with: train longer, or give a decay of at most {_decay_for(total):g} or "
+                "ema_warmup=True",
+                stacklevel=2,
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
             logs["teacher_student_distance"] = self.model.teacher_distance()
+
+
+def _decay_for(steps):
+    """A decay such as 0.9, 0.98 or 0.997 with which at most a twentieth of the first weights is left."""
+    rest = 1.0 - 0.05 ** (1.0 / steps)
+    digit = 10.0 ** math.floor(math.log10(rest))
+    return 1.0 - digit * math.ceil(rest / digit)
 
 
 def _name(loss):

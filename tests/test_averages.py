@@ -279,3 +279,46 @@ def test_class_balance_is_trained_in_float64():
         keras.config.set_floatx("float32")
     assert np.isfinite(history["loss"]).all()
     assert history["consistency_cost"][0] > 0
+
+
+# Too few steps for a decay ----------------------------------------------------------------------------------------
+
+
+def heard(monkeypatch, method="mean_teacher", after=0, **callback):
+    """What a callback warns of at the beginning of a fit of 40 steps, after so many of earlier ones."""
+    sentences = []
+    monkeypatch.setattr("keras_mt.callback.warnings.warn", lambda sentence, **_: sentences.append(sentence))
+    model = keras_mt.MeanTeacher(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), method=method)
+    model.compile()
+    model.optimizer.iterations.assign(after)
+    of_fit = keras.callbacks.CallbackList(
+        [keras_mt.MeanTeacherCallback(1.0, verbose=False, **callback)], model=model, epochs=10, steps=4
+    )
+    of_fit.on_train_begin()
+    return [sentence for sentence in sentences if "weights it began with" in sentence]
+
+
+@pytest.mark.parametrize(
+    ("callback", "share"),
+    [({}, 96), ({"ema_decay": 0.99}, 67), ({"ema_decay_during_rampup": 0.9, "rampup_steps": 2}, 78)],
+)
+def test_a_decay_with_which_the_first_weights_stay_is_warned_of(monkeypatch, callback, share):
+    (sentence,) = heard(monkeypatch, **callback)
+    assert f"After 40 steps with ema_decay={callback.get('ema_decay', 0.999):g} {share} % of the teacher" in sentence
+    assert "a decay of at most 0.92 or" in sentence
+
+
+def test_the_share_is_what_is_left_of_them(monkeypatch):
+    (sentence,) = heard(monkeypatch, method="supervised", ema_decay=0.97)
+    assert f"{100 * 0.97**40:.0f} % of the average" in sentence
+
+
+@pytest.mark.parametrize("callback", [{"ema_decay": 0.92}, {"ema_warmup": True}, {"ema_start_step": 30}])
+def test_what_the_warning_advises_is_not_warned_of(monkeypatch, callback):
+    assert not heard(monkeypatch, **callback)
+
+
+def test_steps_of_earlier_fits_count(monkeypatch):
+    (sentence,) = heard(monkeypatch, after=40, ema_decay=0.985)
+    assert "After 80 steps" in sentence
+    assert not heard(monkeypatch, after=80, ema_decay=0.985)

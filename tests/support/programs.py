@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = (
     "--dataset=digits", "--num_labels=50", "--width=0.0625", "--batch_size=20", "--labeled_per_batch=10",
     "--training_steps=12", "--rampup_steps=6", "--evaluation_steps=5", "--checkpoint_steps=4",
-    "--max_consistency_weight=5",
+    "--max_consistency_weight=5", "--ema_decay_during_rampup=0.5", "--ema_decay_after_rampup=0.5",
 )  # fmt: skip
 
 
