@@ -168,3 +168,9 @@ def test_each_page_is_in_the_navigation():
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("**/*.md")}
     named = set(re.findall(r"^ +- (?:.*: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
     assert named == pages
+
+
+def test_the_pictures_of_the_documents_are_small_files():
+    pictures = sorted((ROOT / "docs").rglob("*.png"))
+    assert len(pictures) > 5
+    assert [path.name for path in pictures if path.stat().st_size > 200_000] == []

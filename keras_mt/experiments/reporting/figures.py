@@ -13,7 +13,7 @@ from keras_mt.experiments.running.curves import label_axes, new_figure
 _QUANTITIES = (("classification_cost", "classification cost"), ("error", "error (%)"))
 _NETWORKS = (("student", "--"), ("teacher", "-"))
 _ACROSS = 3
-_CURVES_ACROSS = 4
+_CURVES_ACROSS = 3
 
 
 def training_curves(runs: list[Run]):

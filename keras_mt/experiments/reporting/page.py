@@ -158,8 +158,11 @@ def _parts(runs, unfinished, introduction):
     of_tables = [run for run in runs if run.rows]
     if of_tables:
         yield "heading", "Training curves", 2
-        caption = "Classification cost and, below it, error over optimizer steps, for each data setting"
-        yield "training_curves", caption, figures.training_curves(of_tables)
+        for dataset in (datasets := sorted({run.flags["dataset"] for run in of_tables})):
+            caption = f"{dataset}: classification cost and, below it, error over optimizer steps"
+            name = f"training_curves_{dataset}" if len(datasets) > 1 else "training_curves"
+            own = [run for run in of_tables if run.flags["dataset"] == dataset]
+            yield name, caption, figures.training_curves(own)
     found = ablations.find_ablations(runs)
     if len(found) > _MOST_PANELS:
         yield "heading", "Ablations", 2

@@ -238,6 +238,16 @@ def test_damaged_results_and_missing_flags_get_a_sentence(tmp_path):
         assert "Traceback" not in process.stderr
 
 
+def test_each_data_set_has_curves_of_its_own(tmp_path):
+    for dataset in ("digits", "mnist"):
+        write_run(tmp_path / "runs", dataset, 9.0, 5.0, dataset=dataset)
+    page.write_report(read(tmp_path / "runs"), [], tmp_path / "report", "report", [])
+    text = (tmp_path / "report" / "report.md").read_text()
+    for dataset in ("digits", "mnist"):
+        assert f"(report_training_curves_{dataset}.png)" in text
+        assert (tmp_path / "report" / f"report_training_curves_{dataset}.png").exists()
+
+
 def test_errors_by_labels_leave_out_the_runs_that_settings_were_chosen_on(tmp_path):
     digits = {"dataset": "digits", "method": "supervised"}
     for seed in (0, 1):
