@@ -69,6 +69,33 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
     return ops.sum(values) if reduction == "sum" else ops.mean(values)
 
 
+# So many labels are not all "yes" by chance.
+_SURELY_BOTH = 16
+
+
+def check_hinge(output, labels, whole: bool) -> None:
+    """Refuses labels of -1 and 1 for a hinge loss, which Keras takes for no and yes: here -1 is unlabeled.
+
+    Args:
+        output: The `outputs.Output`.
+        labels: Its labels of all examples, or of a batch.
+        whole: Whether they are those of all.
+
+    Raises:
+        ValueError: If some are 1, some are -1, and none is 0.
+    """
+    name = getattr(output.loss, "name", None) or getattr(output.loss, "__name__", "")
+    if name not in ("hinge", "squared_hinge"):
+        return
+    labels = keras.ops.convert_to_numpy(labels)
+    yes = (labels == 1).sum()
+    if yes >= (1 if whole else _SURELY_BOTH) and (labels == -1).any() and not ((labels >= 0) & (labels < 1)).any():
+        raise ValueError(
+            f"{output.labels_name} must hold 0 for no and 1 for yes with the loss {name!r}; -1 is unlabeled. "
+            "Received: 1 and -1 alone"
+        )
+
+
 def require_form(function, what: str, labels, output) -> None:
     """Raises a `ValueError` if a loss or metric of Keras would read labels of classes as what they are not.
 

@@ -23,6 +23,7 @@ from keras_mt import (
 )
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
+from keras_mt.losses_of_users import check_hinge
 from keras_mt.outputs import Output, Sum
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.perturbation import DIVERGENCES
@@ -1066,6 +1067,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             labels = y[output.place]
             if isinstance(labels, np.ndarray):
                 tasks.check_arrays(output.task_name, labels, self._given_shape(output), output.labels_name)
+                check_hinge(output, labels, whole=True)
         if self.prediction_ensembles and isinstance(x, (tuple, list)) and len(x) > 1:
             example = x[1]
             if isinstance(example, np.ndarray) and (example.min() < 0 or example.max() >= self.num_examples):
@@ -1079,6 +1081,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             labels = y[output.place]
             if hasattr(labels, "shape") and hasattr(labels, "dtype"):
                 tasks.check_shape(output.task_name, labels, self._given_shape(output), output.labels_name)
+                check_hinge(output, labels, whole=False)
 
     def _given_shape(self, output):
         """The shape of an output as labels must have it, of which a shared augmentation may change the sizes."""

@@ -249,6 +249,8 @@ def check_arrays(task: str, labels: np.ndarray, shape: tuple, name: str) -> None
     if not labeled.numpy().any():
         missing = "NaN" if task == "regression" else UNLABELED
         raise ValueError(f"{name} must hold labeled examples. Received: {missing} (unlabeled) for all of them")
+    if task == "multilabel" and not ((labels >= 0) & (labels < 1)).any():
+        warnings.warn(f"{name} holds no label of 0 (no): {UNLABELED} is unlabeled, and 1 is yes.", stacklevel=5)
     if task == "multiclass" and shape[-1] and not is_one_hot(labels, shape):
         absent = sorted(set(range(shape[-1])) - set(np.unique(labels).astype(int).tolist()))
         if absent:
