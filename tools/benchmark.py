@@ -1,11 +1,13 @@
 """Measures a Mean Teacher step side by side with what it is compared to; ratios first.
 
-    python tools/benchmark.py [--only steps,small] [--json FILE] [--quick] [--bfloat16] [--torch]
+    python tools/benchmark.py [--only steps,small] [--json FILE] [--quick] [--bfloat16] [--torch [PYTHON]] [--minutes N]
 
 What is compared runs in turn, one repetition of each after the other, so that the machine's drift cancels; figures
 are medians, with the middle half as spread. --quick uses small networks, few examples and two repetitions: a smoke
 test whose figures mean nothing. bfloat16 is measured where the processor has instructions for it, or with --bfloat16.
---torch adds the same network in PyTorch, if it is installed.
+--torch adds the same network in PyTorch, eager and compiled, with as many threads; it may be installed in an
+environment of its own, whose Python is named. oneDNN is on by the rule of the programs, unless TF_ENABLE_ONEDNN_OPTS
+says otherwise; ONEDNN_MAX_CPU_ISA=AVX2 has it compute as on a processor without AVX-512.
 """
 
 import argparse
@@ -18,6 +20,10 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from keras_mt.experiments.running import onednn
+
+os.environ.update(onednn.environment(onednn.chosen("auto")))
+
 import tensorflow as tf
 from benchmarks import machine, pipeline, small, start, steps
 from benchmarks.timing import interleaved, spreads
@@ -28,6 +34,8 @@ _GROUPS = {
     "steps": "the 13-layer ConvNet's steps",
     "small": "fit with MeanTeacher over plain fit of small networks",
 }
+# Of the time: the programs take what they take, and the steps' first turn, which compiles, is not cut off.
+_SHARES = {"start": 2, "pipeline": 1, "steps": 5, "small": 2}
 
 
 def main() -> None:
@@ -37,27 +45,32 @@ def main() -> None:
     listed = "; ".join(f"{name}: {what}" for name, what in _GROUPS.items())
     parser.add_argument("--only", type=_groups, default=list(_GROUPS), help=f"some of all groups ({listed})")
     parser.add_argument("--bfloat16", action="store_true", help="also where the processor emulates it")
-    parser.add_argument("--torch", action="store_true", help="also the same network in PyTorch, if installed")
+    parser.add_argument("--torch", nargs="?", const=sys.executable, help="also PyTorch, which this Python has")
+    parser.add_argument("--minutes", type=float, default=10, help="about the most that it may take")
     options = parser.parse_args()
     size = machine.QUICK if options.quick else machine.FULL
     tf.get_logger().setLevel("ERROR")  # Each network has a function of its own, which it takes for retracing.
 
-    figures, seconds = {}, {}
+    shares = {name: _SHARES[name] for name in options.only}
+    most = {name: 60 * options.minutes * share / sum(shares.values()) for name, share in shares.items()}
+    figures, seconds, torch = {}, {}, None
     # The programs first, while this process is small.
     if "start" in options.only:
         figures |= start.measure(size, options.quick)
     if "pipeline" in options.only:
-        figures |= pipeline.measure(size)
+        figures |= pipeline.measure(size, most["pipeline"])
     if "steps" in options.only:
         with steps.Steps(size, options.bfloat16 or machine.computes_bfloat16(), options.torch) as measured:
-            seconds = interleaved(measured.actions, size.repetitions)
+            seconds = interleaved(measured.actions, size.repetitions, most["steps"])
+            torch = measured.torch
         figures |= measured.figures(seconds)
     if "small" in options.only:
         networks = small.SmallNetworks(options.quick)
-        figures |= networks.figures(interleaved(networks.actions, size.repetitions))
+        figures |= networks.figures(interleaved(networks.actions, size.repetitions, most["small"]))
     figures["peak_rss_bytes_benchmark"] = machine.peak_memory()
 
-    print(f"machine: {machine.describe()}; Python {platform.python_version()}, {machine.versions()}")
+    versions = machine.versions() + (f", torch {torch}" if torch else "")
+    print(f"machine: {machine.describe()}; Python {platform.python_version()}, {versions}")
     print(f"network: 13-layer ConvNet, width {size.width:g}, batch {size.batch_size}, all noise on\n")
     for name, value in figures.items():
         print(f"{name:<44} {value:.4g}")

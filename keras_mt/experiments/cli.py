@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments import commands, extras, flagging
 from keras_mt.experiments.errors import DataError, Interrupted, RunError, UsageError, in_flags
+from keras_mt.experiments.running import onednn
 
 _LONGEST = 2000
 
@@ -39,6 +40,7 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None) -> Non
             return
         extras.require("experiments")
         prepared = commands.prepared(name, arguments)
+        os.environ.update(onednn.environment(commands.PROGRAMS[name].onednn(*prepared)))
         with _warnings_as_sentences():
             _imported(name).main(*prepared)
     except UsageError as error:

@@ -12,7 +12,7 @@ from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.flagging import CommandLine
 from keras_mt.experiments.options import Options, option
 from keras_mt.experiments.reading import DamagedFileError, read_text
-from keras_mt.experiments.running import cluster
+from keras_mt.experiments.running import cluster, onednn
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.sweeps import PlannedRun, read_sweep
 
@@ -74,12 +74,15 @@ class Program:
         summary: What it does.
         options: Classes of its flags.
         prepare: Turns a command line into the arguments of `main`, or raises a `UsageError`. Imports no TensorFlow.
+        onednn: Says from these arguments what the program computes with: `"true"`, `"false"`, or `"auto"` for
+            TensorFlow's default.
         takes_paths: Whether names of files may follow the flags.
     """
 
     summary: str
     options: Sequence[type[Options]]
     prepare: Callable[[CommandLine], tuple[Any, ...]]
+    onednn: Callable[..., str] = lambda *arguments: "auto"
     takes_paths: bool = False
 
 
@@ -93,11 +96,13 @@ def _train(command):
     run = RunDirectory(config.run_dir)
     if workers.is_chief:
         run.claim()
-        try:
+    try:
+        if workers.is_chief:
             run.check(config)
-        except BaseException:
-            run.release()
-            raise
+        config = dataclasses.replace(config, onednn=onednn.chosen(config.onednn, run.recorded_onednn()))
+    except BaseException:
+        run.release()
+        raise
     return config, command.typed, workers, run
 
 
@@ -106,6 +111,8 @@ def _evaluate(command):
     run = _run(command.options[0].run_dir)
     (here,) = command.options
     given = {name: getattr(here, name) for name in command.given}
+    if "onednn" in given:
+        given["onednn"] = onednn.chosen(here.onednn)
     config = dataclasses.replace(run.recorded(), **given, cache_dir=here.cache_dir)
     checks.check(config)
     return config, run
@@ -234,9 +241,13 @@ PROGRAMS = {
         "The same command given again continues the run from its newest checkpoint.",
         [Config],
         _train,
+        lambda config, *_: config.onednn,
     ),
     "evaluate": Program(
-        "Evaluates what a run saved: `keras-mt evaluate --run_dir=runs/digits_50`.", [Config], _evaluate
+        "Evaluates what a run saved: `keras-mt evaluate --run_dir=runs/digits_50`.",
+        [Config],
+        _evaluate,
+        lambda config, run: config.onednn,
     ),
     "sweep": Program(
         "Runs all experiments of a sweep: `keras-mt sweep --sweep=flags/sweeps/svhn.toml --runs=runs`.\n"
@@ -249,12 +260,14 @@ PROGRAMS = {
         "Prints a CSV with a line for each picture: its path, the class, and its probability.",
         [PredictOptions],
         _predict,
+        lambda options, run, pictures: run.recorded_onednn(),
         takes_paths=True,
     ),
     "export": Program(
         "Exports a network of a run: `keras-mt export --run_dir=runs/digits_50 --format=saved_model`.",
         [ExportOptions],
         _export,
+        lambda options, run: run.recorded_onednn(),
     ),
     "report": Program(
         "Reports on finished runs: `keras-mt report --runs=runs/svhn --output=report`.",

@@ -283,6 +283,13 @@ class Config(Options):
         0,
         1024,
     )
+    onednn: str = _machine(
+        "auto",
+        "Whether TensorFlow computes with oneDNN; auto: where a processor has AVX2. Sums differ in their last bits, so "
+        "a run goes on with what it began with.",
+        choices=("auto", "true", "false"),
+        of_the_experiment=False,
+    )
     strategy: str = _machine(
         "auto",
         "mirrored: all devices of this machine; multi_worker: those of all machines that TF_CONFIG names; auto: what "

@@ -17,7 +17,7 @@ from keras_mt.experiments.options import kind_of
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 # Where a run is kept, where its data lie and what it runs on.
 NOT_OF_THE_EXPERIMENT = {
-    "run_dir", "data_dir", "cache_dir", "checkpoint_steps", "strategy", "logical_devices", "worker_timeout",
+    "run_dir", "data_dir", "cache_dir", "checkpoint_steps", "strategy", "logical_devices", "onednn", "worker_timeout",
 }  # fmt: skip
 
 

@@ -39,7 +39,10 @@ QUICK = Size(1 / 16, 10, 2, 600, 1_600, 128, 20)
 def describe() -> str:
     """Returns processor, its instructions, number of cores and memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{', '.join(machine().values())}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    processor, *words, onednn = machine().values()
+    limit = f"limited to {limit}" if (limit := os.environ.get("ONEDNN_MAX_CPU_ISA")) else ""
+    said = [processor, *words, f"oneDNN {onednn}", limit, f"{os.cpu_count()} cores", f"{memory:.0f} GiB"]
+    return ", ".join(filter(None, said))
 
 
 def computes_bfloat16() -> bool:
@@ -52,7 +55,7 @@ def computes_bfloat16() -> bool:
 def versions() -> str:
     """Returns the versions of the frameworks that are installed."""
     found = []
-    for package in ("tensorflow", "keras", "torch"):
+    for package in ("tensorflow", "keras"):
         try:
             found.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:

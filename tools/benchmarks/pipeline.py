@@ -56,12 +56,17 @@ def _taking(data: tf.data.Dataset) -> Callable[[], None]:
     return take
 
 
-def measure(size: Size) -> dict[str, float]:
-    """Returns images a second with one view and with two augmented ones, for both numbers of examples."""
+def measure(size: Size, most: float) -> dict[str, float]:
+    """Returns images a second with one view and with two augmented ones, for both numbers of examples.
+
+    Args:
+        size: How large.
+        most: Seconds after which it ends.
+    """
     actions = {}
     for suffix, examples in (("", size.examples), ("_604388", size.examples_with_extra)):
         data = batches(examples, size.batch_size)
         actions[f"pipeline_images_per_second{suffix}"] = _taking(data)
         actions[f"pipeline_images_per_second_two_views{suffix}"] = _taking(_two_views(data))
-    seconds = interleaved(actions, size.repetitions)
+    seconds = interleaved(actions, size.repetitions, most)
     return {name: BATCHES * size.batch_size / float(np.median(times)) for name, times in seconds.items()}

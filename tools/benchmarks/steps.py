@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 import keras_mt
 from benchmarks import pipeline, torch_worker
@@ -15,6 +17,7 @@ from benchmarks.timing import ratio
 from keras_mt import schedules
 from keras_mt.architectures import convnet13
 from keras_mt.averages import averaged_pairs, update_ema
+from keras_mt.data.pipeline_options import without_tuning
 
 _WEIGHT = schedules.RampUpDown(1.0, 40_000)
 _DECAY = schedules.EMADecay(0.99, 0.999, 40_000)
@@ -27,26 +30,27 @@ class Steps(contextlib.ExitStack):
     Args:
         size: How large.
         with_bfloat16: Whether bfloat16 is measured too.
-        with_torch: Whether PyTorch takes part.
+        torch: A Python that has PyTorch, if that takes part.
     """
 
-    def __init__(self, size: Size, with_bfloat16: bool, with_torch: bool):
+    def __init__(self, size: Size, with_bfloat16: bool, torch: str | None):
         super().__init__()
         self.size = size
         data = _random_batches(size)
-        float32 = _mean_teacher(size)
+        narrow = dataclasses.replace(size, width=size.width / 4)
+        float32, quarter = _mean_teacher(size), _mean_teacher(narrow)
         self.actions = {
             "mean_teacher": _training_step(float32, data),
             "supervised": _training_step(_supervised(size), data),
+            "plain_keras": _training_step(_plain_keras(size), _all_labeled(data)),
             "mean_teacher_teacher_sees_unlabeled": _training_step(
                 _mean_teacher(size, teacher_sees="unlabeled", consistency_on_labeled=False), data
             ),
             "mean_teacher_xla": _training_step(_mean_teacher(size, jit_compile=True), data),
-            "mean_teacher_quarter_width": _training_step(
-                _mean_teacher(dataclasses.replace(size, width=size.width / 4)), data
-            ),
+            "mean_teacher_quarter_width": _training_step(quarter, data),
+            "supervised_quarter_width": _training_step(_supervised(narrow), data),
             "average_and_ramps": _average_alone(float32),
-            "evaluation": _evaluation(float32, size.evaluated),
+            "evaluation_quarter_width": _evaluation(quarter, size.evaluated),
             "matrix_product": _matrix_product(size.matrix, "float32"),
         }
         if with_bfloat16:
@@ -60,10 +64,20 @@ class Steps(contextlib.ExitStack):
             self.actions[f"mean_teacher_{name}"] = _training_step(
                 _mean_teacher(size), pipeline.batches(count, size.batch_size)
             )
-        if with_torch:
-            worker = self.enter_context(torch_worker.TorchWorker(size.width, size.batch_size))
-            for name in ("mean_teacher", "supervised", "mean_teacher_bfloat16")[: 2 + with_bfloat16]:
-                self.actions[f"torch_{name}"] = worker.step_of(name)
+        self.torch = None
+        if torch:
+            worker = torch_worker.TorchWorker(torch, size.batch_size, threads=len(os.sched_getaffinity(0)))
+            self.enter_context(worker)
+            self.torch = worker.version
+            for suffix, compiled in (("", False), ("_compiled", True)):
+                self.actions |= {
+                    f"torch_mean_teacher{suffix}": worker.step_of(size.width, compiled=compiled),
+                    f"torch_supervised{suffix}": worker.step_of(size.width, teacher=False, compiled=compiled),
+                    f"torch_mean_teacher_quarter_width{suffix}": worker.step_of(narrow.width, compiled=compiled),
+                }
+                if with_bfloat16:
+                    step = worker.step_of(size.width, bfloat16=True, compiled=compiled)
+                    self.actions[f"torch_mean_teacher_bfloat16{suffix}"] = step
         self._forward_operations = _forward_operations(float32.student) * size.batch_size
 
     def figures(self, seconds: dict[str, list[float]]) -> dict[str, float]:
@@ -76,15 +90,19 @@ class Steps(contextlib.ExitStack):
             "ema_share_of_step": ratio(seconds, "average_and_ramps", "mean_teacher"),
             "xla_speedup": ratio(seconds, "mean_teacher", "mean_teacher_xla"),
             "step_time_604388_over_73257": ratio(seconds, "mean_teacher_604388", "mean_teacher_73257"),
-            "evaluation_images_per_second": self.size.evaluated / float(np.median(seconds["evaluation"])),
+            "mean_teacher_over_supervised_quarter_width": ratio(
+                seconds, "mean_teacher_quarter_width", "supervised_quarter_width"
+            ),
+            "supervised_over_plain_keras": ratio(seconds, "supervised", "plain_keras"),
+            "mean_teacher_over_plain_keras": ratio(seconds, "mean_teacher", "plain_keras"),
         }
         both = {
             "mean_teacher_over_supervised_bfloat16": ("mean_teacher_bfloat16", "supervised_bfloat16"),
             "bfloat16_speedup": ("mean_teacher", "mean_teacher_bfloat16"),
-            "torch_over_keras": ("torch_mean_teacher", "mean_teacher"),
-            "torch_over_keras_supervised": ("torch_supervised", "supervised"),
-            "torch_over_keras_bfloat16": ("torch_mean_teacher_bfloat16", "mean_teacher_bfloat16"),
         }
+        for name in ("mean_teacher", "supervised", "mean_teacher_quarter_width", "mean_teacher_bfloat16"):
+            both[f"torch_over_keras_{name}"] = (f"torch_{name}", name)
+            both[f"torch_compiled_over_keras_{name}"] = (f"torch_{name}_compiled", name)
         figures |= {name: ratio(seconds, *pair) for name, pair in both.items() if seconds.keys() >= set(pair)}
         step_rate = self.size.batch_size / float(np.median(seconds["mean_teacher_quarter_width"]))
         figures["images_per_second_quarter_width"] = step_rate
@@ -102,7 +120,11 @@ def _random_batches(size):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (size.batch_size, 32, 32, 3)).astype("uint8")
     labels = np.where(np.arange(size.batch_size) % 2, np.arange(size.batch_size) % 10, -1).astype("int32")
-    return tf.data.Dataset.from_tensors((images, labels)).repeat()
+    return without_tuning(tf.data.Dataset.from_tensors((images, labels)).repeat())
+
+
+def _all_labeled(data):
+    return without_tuning(data.map(lambda x, y: (x, tf.maximum(y, 0))))
 
 
 def _network(size, dtype):
@@ -123,6 +145,26 @@ def _mean_teacher(size, dtype="float32", jit_compile=False, **options):
 def _supervised(size, dtype="float32"):
     model = _network(size, dtype)
     model.compile(_optimizer(), loss=keras_mt.losses.ClassificationCost(), jit_compile=False)
+    return model
+
+
+def _plain_keras(size):
+    """The same network of Keras' own layers, supervised, without anything of this package."""
+    x = inputs = keras.Input((32, 32, 3), dtype="uint8")
+    x = layers.Rescaling(1 / 127.5, -1)(x)
+    for blocks in (
+        ((128, 3, "same"),) * 3,
+        ((256, 3, "same"),) * 3,
+        ((512, 3, "valid"), (256, 1, "same"), (128, 1, "same")),
+    ):
+        for filters, kernel, padding in blocks:
+            x = layers.Conv2D(round(filters * size.width), kernel, padding=padding, use_bias=False)(x)
+            x = layers.LeakyReLU(0.1)(layers.BatchNormalization()(x))
+        if blocks[0][2] == "same":
+            x = layers.Dropout(0.5)(layers.MaxPooling2D()(x))
+    model = keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.003), loss=loss, jit_compile=False)
     return model
 
 

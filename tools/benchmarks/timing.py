@@ -6,12 +6,26 @@ from collections.abc import Callable
 import numpy as np
 from tqdm import tqdm
 
+_FEWEST = 3  # Repetitions.
 
-def interleaved(actions: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
-    """Runs all actions in turn, `repetitions` times after a first time that is not counted; returns seconds."""
+
+def interleaved(actions: dict[str, Callable[[], object]], repetitions: int, most: float) -> dict[str, list[float]]:
+    """Runs all actions in turn, after a first time that is not counted.
+
+    Args:
+        actions: What is run, by name.
+        repetitions: How often.
+        most: Seconds after which no further turn begins once there are three.
+
+    Returns:
+        The seconds of each, by name.
+    """
     seconds = {name: [] for name in actions}
+    begun = time.perf_counter()
     with tqdm(total=len(actions) * (1 + repetitions), unit=" measured", mininterval=5) as bar:
-        for _ in range(1 + repetitions):
+        for turn in range(1 + repetitions):
+            if turn > _FEWEST and time.perf_counter() - begun > most:
+                break
             for name, action in actions.items():
                 bar.set_postfix_str(name, refresh=False)
                 start = time.perf_counter()

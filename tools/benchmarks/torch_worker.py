@@ -1,10 +1,11 @@
 """The same network and step in PyTorch, in a process of its own that steps when it is told to.
 
 Batch normalization stands for weight normalization with mean-only batch normalization, which PyTorch does not have;
-noise, costs, average and optimizer are those of the Keras step. Channels-last, eager, bfloat16 by autocast: PyTorch's
-usual way.
+noise, costs, average and optimizer are those of the Keras step. Channels-last, bfloat16 by autocast, eager or with both
+networks compiled: PyTorch's usual ways.
 """
 
+import json
 import subprocess
 import sys
 
@@ -13,16 +14,18 @@ class TorchWorker:
     """Runs this module as a program and asks it for steps.
 
     Args:
-        width: Of the ConvNet.
+        python: The Python that has PyTorch.
         batch_size: Examples per step.
+        threads: That it may use.
     """
 
-    def __init__(self, width: float, batch_size: int):
-        self._command = [sys.executable, __file__, str(width), str(batch_size)]
+    def __init__(self, python: str, batch_size: int, threads: int):
+        self._command = [python, __file__, str(batch_size), str(threads)]
 
     def __enter__(self):
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        if self._process.stdout.readline().strip() != "ready":
+        self.version = self._process.stdout.readline().strip()
+        if not self.version:
             raise SystemExit("--torch needs PyTorch: pip install torch")
         return self
 
@@ -30,11 +33,18 @@ class TorchWorker:
         self._process.stdin.close()
         self._process.wait()
 
-    def step_of(self, name: str):
-        """Returns a function that does one step of `mean_teacher`, `supervised` or `mean_teacher_bfloat16`."""
+    def step_of(self, width: float, *, teacher: bool = True, bfloat16: bool = False, compiled: bool = False):
+        """Returns a function that does one step.
+
+        Args:
+            width: Of the ConvNet.
+            teacher: Whether it is one of Mean Teacher, or supervised.
+            bfloat16: Whether it is computed in bfloat16.
+            compiled: Whether `torch.compile` compiles the networks.
+        """
 
         def step():
-            print(name, file=self._process.stdin, flush=True)
+            print(json.dumps([width, teacher, bfloat16, compiled]), file=self._process.stdin, flush=True)
             return float(self._process.stdout.readline())
 
         return step
@@ -60,11 +70,12 @@ def _network(width):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
 
 
-def _main(width, batch_size):
+def _main(batch_size, threads):
     import torch
     from torch.nn import functional
 
     torch.manual_seed(0)
+    torch.set_num_threads(threads)
     images = torch.randint(0, 256, (batch_size, 3, 32, 32), dtype=torch.uint8)
     labels = torch.arange(batch_size) % 10
     labeled = (torch.arange(batch_size) % 2).float()
@@ -82,9 +93,13 @@ def _main(width, batch_size):
         return x.contiguous(memory_format=torch.channels_last)
 
     class Step:
-        def __init__(self, with_teacher, bfloat16):
+        def __init__(self, width, with_teacher, bfloat16, compiled):
             self.student = _network(width).to(memory_format=torch.channels_last)
             self.teacher = _network(width).to(memory_format=torch.channels_last) if with_teacher else None
+            if compiled:
+                self.student.compile()
+            if compiled and with_teacher:
+                self.teacher.compile()
             self.optimizer = torch.optim.Adam(self.student.parameters(), 0.003)
             self.bfloat16 = bfloat16
 
@@ -107,14 +122,12 @@ def _main(width, batch_size):
                     torch._foreach_lerp_(list(self.teacher.parameters()), list(self.student.parameters()), 0.001)
             return loss.item()
 
-    steps = {
-        "mean_teacher": Step(True, False),
-        "supervised": Step(False, False),
-        "mean_teacher_bfloat16": Step(True, True),
-    }
-    print("ready", flush=True)
+    steps = {}
+    print(torch.__version__, flush=True)
     for line in sys.stdin:
-        print(steps[line.strip()](), flush=True)
+        if line not in steps:
+            steps[line] = Step(*json.loads(line))
+        print(steps[line](), flush=True)
 
 
 if __name__ == "__main__":
@@ -122,4 +135,4 @@ if __name__ == "__main__":
         import torch  # noqa: F401
     except ImportError:
         sys.exit(1)
-    _main(float(sys.argv[1]), int(sys.argv[2]))
+    _main(int(sys.argv[1]), int(sys.argv[2]))

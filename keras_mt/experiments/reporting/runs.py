@@ -100,5 +100,6 @@ def _read(path):
 def _machine(results):
     found = results.get("machine", {})
     words = [found[name] for name in ("processor", "instructions") if name in found]
+    words += [f"oneDNN {found['oneDNN']}"] if "oneDNN" in found else []
     seconds = results.get("seconds_per_step")
     return ", ".join([*words, *([f"{seconds:.2g} s a step"] if seconds is not None else [])])

@@ -39,17 +39,23 @@ class RunDirectory:
             UsageError: If the folder holds something else.
         """
         if self.flagfile.exists():
-            recorded = self.recorded().identity()
+            there = self.recorded()
+            recorded = there.identity()
             for name, value in config.identity().items():
                 if recorded[name] != value:
-                    there, here = (
+                    begun, here = (
                         " ".join(flagging.as_arguments({name: found})) or f"no --{name}"
                         for found in (recorded[name], value)
                     )
                     raise UsageError(
-                        f"--run_dir={self.path} holds another experiment: {there} there, {here} here; name another "
+                        f"--run_dir={self.path} holds another experiment: {begun} there, {here} here; name another "
                         "folder"
                     )
+            if config.onednn not in ("auto", there.onednn):
+                raise UsageError(
+                    f"--run_dir={self.path} was begun with --onednn={there.onednn}; --onednn={config.onednn} would add "
+                    "in another order: leave it out, or name another folder"
+                )
         elif self.path.exists() and not self.path.is_dir():
             raise UsageError(f"--run_dir={self.path} is a file; name a folder")
         elif self.path.exists() and not {path.name for path in self.path.iterdir()} <= _OF_A_CLAIM:
@@ -79,6 +85,10 @@ class RunDirectory:
             raise UsageError(
                 f"{self.flagfile} is no flagfile of this version ({error}); name another folder"
             ) from error
+
+    def recorded_onednn(self) -> str | None:
+        """Returns what the run was begun with, `"auto"` if that was not decided; None if the folder holds no run."""
+        return self.recorded().onednn if self.flagfile.exists() else None
 
     def claim(self) -> None:
         """Makes the folder if it is missing and keeps other processes off it, until `release` or the process' end.

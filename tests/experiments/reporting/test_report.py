@@ -7,7 +7,7 @@ from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reporting import ablations, figures, page, tables
 from keras_mt.experiments.reporting.published import TABLES
 from keras_mt.experiments.reporting.runs import read_runs
-from keras_mt.experiments.running.machine import machine
+from keras_mt.experiments.running.processor import processor
 
 ROW = "step,student_error,teacher_error,student_classification_cost,teacher_classification_cost\n"
 BASE = {
@@ -318,6 +318,10 @@ def test_the_machine_of_a_setting_is_said_where_it_is_known(tmp_path):
     path.write_text(json.dumps({**json.loads(path.read_text()), **known}))
     table, _ = tables.all_settings(read(tmp_path))
     assert set(table["machine of the first"]) == {"", "A processor, AVX2, 0.33 s a step"}
+    known["machine"]["oneDNN"] = "on"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **known}))
+    table, _ = tables.all_settings(read(tmp_path))
+    assert set(table["machine of the first"]) == {"", "A processor, AVX2, oneDNN on, 0.33 s a step"}
 
 
 def test_the_processor_and_its_instructions_are_read(tmp_path):
@@ -329,8 +333,8 @@ def test_the_processor_and_its_instructions_are_read(tmp_path):
         ("avx2 avx512f avx512_vnni", "AVX-512 VNNI"),
     ):
         described.write_text(one.format(0, flags) + one.format(1, flags))
-        assert machine(described) == {"processor": "A: processor", "instructions": instructions}
-    assert set(machine(tmp_path / "none")) == {"processor"}
+        assert processor(described) == {"processor": "A: processor", "instructions": instructions}
+    assert set(processor(tmp_path / "none")) == {"processor"}
 
 
 def test_one_number_of_labels_makes_no_figure(tmp_path):
