@@ -17,7 +17,8 @@ from sklearn.datasets import load_digits
 import keras_mt
 
 METHODS = ("supervised", "statistics", "mean_teacher")
-SIZE, BATCH, STEPS = 16, 64, 1200
+SIZE, BATCH, STEPS = 16, 64, 1000
+SETTINGS = {"digits_to_mnist": (30.0, 0.8), "mnist_to_digits": (10.0, 0.968)}  # Consistency weight, threshold.
 MARGIN = 3  # Of the pixels that MNIST's makers left around a digit; scikit-learn's digits have none.
 
 
@@ -81,7 +82,7 @@ def network(seed: int) -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(10)(x))
 
 
-def train(method: str, seed: int, source, target, steps: int) -> keras.Model:
+def train(method: str, seed: int, source, target, steps: int, direction: str = "digits_to_mnist") -> keras.Model:
     """Trains on labeled pictures of the source.
 
     Args:
@@ -91,10 +92,12 @@ def train(method: str, seed: int, source, target, steps: int) -> keras.Model:
         source: Pictures and classes.
         target: Pictures.
         steps: Number of batches.
+        direction: Whose settings are taken.
 
     Returns:
         The trained `MeanTeacher`.
     """
+    weight, threshold = SETTINGS[direction]
     adapts = method == "mean_teacher"
     sees_target = method != "supervised"
     model = keras_mt.MeanTeacher(
@@ -104,7 +107,7 @@ def train(method: str, seed: int, source, target, steps: int) -> keras.Model:
         reduction="labeled",
         seed=seed,
         **({"separate_passes": BATCH, "statistics_of": "unlabeled"} if sees_target else {}),
-        consistency=keras_mt.losses.Confident("mse", threshold=0.8),
+        consistency=keras_mt.losses.Confident("mse", threshold=threshold),
         class_balance=0.05 if adapts else 0.0,
     )
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.003, steps)))
@@ -112,14 +115,15 @@ def train(method: str, seed: int, source, target, steps: int) -> keras.Model:
         batches = keras_mt.data.two_stream(source, target, BATCH, 2 * BATCH, seed=seed)
     else:
         batches = tf.data.Dataset.from_tensor_slices(source).shuffle(10_000, seed).repeat().batch(BATCH)
-    callback = keras_mt.MeanTeacherCallback(30.0 if adapts else 0.0, ema_decay=0.99, verbose=False)
+    callback = keras_mt.MeanTeacherCallback(weight if adapts else 0.0, ema_decay=0.99, verbose=False)
     model.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False, callbacks=[callback])
     return model
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser()
-    parser.add_argument("--direction", choices=("digits_to_mnist", "mnist_to_digits"), default="digits_to_mnist")
+    parser.add_argument("--direction", choices=tuple(SETTINGS), default="digits_to_mnist")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--data_dir", default=None, help="folder of TensorFlow Datasets; downloaded if it is not there")
@@ -133,21 +137,21 @@ def main(arguments=None):
     rows = []
     for seed in map(int, given.seeds.split(",")):
         row = []
-        for method in METHODS:
-            model = train(method, seed, source[0], target[0][0], given.steps)
+        for method in given.methods:
+            model = train(method, seed, source[0], target[0][0], given.steps, given.direction)
             errors = model.evaluate(*target[1], batch_size=500, verbose=0, return_dict=True)
             row.append([100 * errors["student_error"], 100 * errors["teacher_error"]])
         rows.append(row)
-        print(f"seed {seed}: {in_words(row)}", flush=True)
-    print(f"mean:   {in_words(np.mean(rows, axis=0))}")
+        print(f"seed {seed}: {in_words(given.methods, row)}", flush=True)
+    print(f"mean:   {in_words(given.methods, np.mean(rows, axis=0))}")
     if len(rows) > 1:
-        print(f"std:    {in_words(np.std(rows, axis=0, ddof=1))}")
+        print(f"std:    {in_words(given.methods, np.std(rows, axis=0, ddof=1))}")
 
 
-def in_words(row) -> str:
+def in_words(methods, row) -> str:
     """The errors of the methods on a line."""
     return "; ".join(
-        f"{name} {student:.1f} {average:.1f}" for name, (student, average) in zip(METHODS, row, strict=True)
+        f"{name} {student:.1f} {average:.1f}" for name, (student, average) in zip(methods, row, strict=True)
     )
 
 
