@@ -5,6 +5,7 @@ import warnings
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_mt import losses, schedules
 from keras_mt.mean_teacher import MeanTeacher
@@ -217,7 +218,7 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         epochs, steps = self.params.get("epochs"), self.params.get("steps")
         if not epochs or not steps or self.model.teacher_weights == "own":
             return
-        total = int(self.model.optimizer.iterations) + epochs * steps
+        total = int(tf.convert_to_tensor(self.model.optimizer.iterations)) + epochs * steps  # Or a MirroredVariable.
         kept = float(np.prod(self.ema_decay(np.arange(min(total, _LOOKED_AT)))))
         if kept > _MOST_OF_FIRST_WEIGHTS:
             network = "average" if self.model.method == "supervised" else "teacher"

@@ -1,7 +1,7 @@
 """Whether a run computes with oneDNN, which has to be decided before TensorFlow is imported.
 
-TensorFlow turns it on by itself only for processors with AVX-512 VNNI and the like. Convolutions are 1.1 to 2.2 times
-as fast with it on others, in all networks of the programs that were measured (docs/performance.md). It adds in another
+TensorFlow turns it on by itself only for processors with AVX-512 VNNI and the like. Steps are 1.1 to 2.2 times as fast
+with it on others, but for networks of a thirtieth of the published width (docs/performance.md). It adds in another
 order: the last bits differ, so that a run goes on with what it began with.
 """
 
