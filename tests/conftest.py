@@ -20,6 +20,9 @@ _tests_run = itertools.count(1)
 def _fresh_keras():
     keras.utils.set_random_seed(0)
     yield
+    # The first layer under another `floatx` makes a policy of it, which would outlast it.
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
     if next(_tests_run) % 20 == 0:  # Only to free memory, and 0.2 s each time.
         keras.backend.clear_session()
 

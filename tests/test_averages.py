@@ -266,17 +266,15 @@ def test_strong_views_are_the_students_and_weak_ones_the_teachers():
 
 def test_class_balance_is_trained_in_float64():
     keras.config.set_floatx("float64")
-    try:
-        model = keras_mt.MeanTeacher(
-            keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]),
-            class_balance=0.1,
-            consistency_on_labeled=False,
-        )
-        model.compile("sgd", run_eagerly=True)
-        callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
-        history = model.fit(np.eye(4), np.array([0, 1, 2, -1]), callbacks=[callback], verbose=0).history
-    finally:
-        keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float64")
+    model = keras_mt.MeanTeacher(
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]),
+        class_balance=0.1,
+        consistency_on_labeled=False,
+    )
+    model.compile("sgd", run_eagerly=True)
+    callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+    history = model.fit(np.eye(4), np.array([0, 1, 2, -1]), callbacks=[callback], verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert history["consistency_cost"][0] > 0
 
