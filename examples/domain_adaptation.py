@@ -4,7 +4,8 @@ python examples/domain_adaptation.py --direction=digits_to_mnist --seeds=0,1,2,3
 
 Labeled and unlabeled pictures are forwarded separately, each under its own batch statistics; the teacher sees the
 target domain alone, and has its running statistics (French, Mackiewicz & Fisher 2018, "Self-ensembling for visual
-domain adaptation"). The supervised network beside it is trained on the source with the same views.
+domain adaptation"). Beside it are a
+supervised network of the source with the same views, and one that has the target's statistics and nothing else.
 """
 
 import argparse
@@ -149,7 +150,7 @@ def main(arguments=None):
 
 
 def in_words(methods, row) -> str:
-    """The errors of the methods on a line."""
+    """Returns the errors of the methods on a line: of each network, and of the average of its weights."""
     return "; ".join(
         f"{name} {student:.1f} {average:.1f}" for name, (student, average) in zip(methods, row, strict=True)
     )

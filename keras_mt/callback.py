@@ -10,8 +10,8 @@ import tensorflow as tf
 from keras_mt import losses, schedules
 from keras_mt.mean_teacher import MeanTeacher
 
-# A teacher that keeps more of the weights it begins with is warned of; after so many steps it is not looked.
-_MOST_OF_FIRST_WEIGHTS, _LOOKED_AT = 0.25, 100_000
+# A teacher that keeps more of the weights it begins with is warned of, in fits of up to so many steps.
+_MOST_OF_FIRST_WEIGHTS, _STEPS_LOOKED_AT = 0.25, 1_000_000
 # A weight further off the automatic one than this is warned of.
 _ORDER_OF_MAGNITUDE = 10.0
 _OF_KL = 10.0
@@ -219,7 +219,9 @@ class MeanTeacherCallback(keras.callbacks.Callback):
         if not epochs or not steps or self.model.teacher_weights == "own":
             return
         total = int(tf.convert_to_tensor(self.model.optimizer.iterations)) + epochs * steps  # Or a MirroredVariable.
-        kept = float(np.prod(self.ema_decay(np.arange(min(total, _LOOKED_AT)))))
+        if total > _STEPS_LOOKED_AT:
+            return
+        kept = float(np.prod(self.ema_decay(np.arange(total)), dtype="float64"))
         if kept > _MOST_OF_FIRST_WEIGHTS:
             network = "average" if self.model.method == "supervised" else "teacher"
             warnings.warn(

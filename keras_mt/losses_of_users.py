@@ -12,6 +12,10 @@ from keras_mt.losses import LabeledPositions
 from keras_mt.losses.labeled_positions import overrides_call
 from keras_mt.structures import as_rank
 
+_HINGE_LOSSES = (keras.losses.Hinge, keras.losses.SquaredHinge)
+_HINGE_FUNCTIONS = (keras.losses.hinge, keras.losses.squared_hinge)
+_SURELY_BOTH = 16  # So many labels are not all "yes" by chance.
+
 
 def call_loss(loss, y_true, y_pred) -> tf.Tensor:
     """Returns the values of a loss before any reduction, with operands of the dtype that Keras gives them."""
@@ -69,10 +73,6 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
     return ops.sum(values) if reduction == "sum" else ops.mean(values)
 
 
-# So many labels are not all "yes" by chance.
-_SURELY_BOTH = 16
-
-
 def check_hinge(output, labels, whole: bool) -> None:
     """Refuses labels of -1 and 1 for a hinge loss, which Keras takes for no and yes: here -1 is unlabeled.
 
@@ -84,14 +84,13 @@ def check_hinge(output, labels, whole: bool) -> None:
     Raises:
         ValueError: If some are 1, some are -1, and none is 0.
     """
-    name = getattr(output.loss, "name", None) or getattr(output.loss, "__name__", "")
-    if name not in ("hinge", "squared_hinge"):
+    if not isinstance(output.loss, _HINGE_LOSSES) and output.loss not in _HINGE_FUNCTIONS:
         return
     labels = keras.ops.convert_to_numpy(labels)
     yes = (labels == 1).sum()
     if yes >= (1 if whole else _SURELY_BOTH) and (labels == -1).any() and not ((labels >= 0) & (labels < 1)).any():
         raise ValueError(
-            f"{output.labels_name} must hold 0 for no and 1 for yes with the loss {name!r}; -1 is unlabeled. "
+            f"{output.labels_name} must hold 0 for no and 1 for yes with a hinge loss; -1 is unlabeled. "
             "Received: 1 and -1 alone"
         )
 

@@ -249,8 +249,13 @@ def check_arrays(task: str, labels: np.ndarray, shape: tuple, name: str) -> None
     if not labeled.numpy().any():
         missing = "NaN" if task == "regression" else UNLABELED
         raise ValueError(f"{name} must hold labeled examples. Received: {missing} (unlabeled) for all of them")
-    if task == "multilabel" and not ((labels >= 0) & (labels < 1)).any():
-        warnings.warn(f"{name} holds no label of 0 (no): {UNLABELED} is unlabeled, and 1 is yes.", stacklevel=5)
+    if task == "multilabel":
+        no = ((labels >= 0) & (labels < 1)).reshape(-1, shape[-1] or labels.shape[-1]).any(axis=0)
+        if not no.all():
+            where = f" in column {', '.join(map(str, np.flatnonzero(~no)[:10]))} of {len(no)}" if len(no) > 1 else ""
+            warnings.warn(
+                f"{name} holds no label of 0 (no){where}: {UNLABELED} is unlabeled, and 1 is yes.", stacklevel=5
+            )
     if task == "multiclass" and shape[-1] and not is_one_hot(labels, shape):
         absent = sorted(set(range(shape[-1])) - set(np.unique(labels).astype(int).tolist()))
         if absent:

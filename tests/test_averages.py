@@ -320,3 +320,8 @@ def test_steps_of_earlier_fits_count(monkeypatch):
     (sentence,) = heard(monkeypatch, after=40, ema_decay=0.985)
     assert "After 80 steps" in sentence
     assert not heard(monkeypatch, after=80, ema_decay=0.985)
+
+
+def test_a_decay_for_a_long_run_is_not_warned_of(monkeypatch):
+    assert not heard(monkeypatch, after=499_960, ema_decay=0.99999)
+    assert not heard(monkeypatch, after=2_000_000, ema_decay=0.999999)

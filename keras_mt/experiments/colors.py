@@ -1,4 +1,4 @@
-"""The colors of all figures: one for each network, one for each method; color-blind safe (Okabe & Ito)."""
+"""The colors of all figures: one for each network, one for each method; color-blind safe (Okabe & Ito; Tol)."""
 
 STUDENT = "#E69F00"
 TEACHER = "#0072B2"
@@ -8,4 +8,4 @@ SUPERVISED = "#000000"
 NETWORKS = {"student": STUDENT, "teacher": TEACHER, "average": AVERAGE}
 METHODS = {"supervised": SUPERVISED, "pi": "#CC79A7", "temporal_ensembling": "#009E73", "mean_teacher": TEACHER}
 # For what has no color of its own, in this order.
-OTHERS = ("#D55E00", "#F0E442", "#56B4E9", "#E69F00", "#999999")
+OTHERS = ("#D55E00", "#F0E442", "#882255", "#999999")

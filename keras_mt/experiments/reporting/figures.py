@@ -139,7 +139,7 @@ def ablation_figure(ablations: list[Ablation]):
         # Values are spread evenly: the published grids are geometric, but for zeros, which a logarithm can't place.
         places = range(len(ablation.errors))
         for place, errors in zip(places, ablation.errors.values(), strict=True):
-            axis.plot([place] * len(errors), errors, "o", color=colors.AVERAGE, markersize=6, alpha=0.8)
+            axis.plot([place] * len(errors), errors, "o", color=colors.TEACHER, markersize=6, alpha=0.5)
         axis.plot(places, [np.median(errors) for errors in ablation.errors.values()], color=colors.TEACHER, linewidth=2)
         label_axes(axis, "error (%)")
         texts = list(ablation.errors)

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -160,7 +161,8 @@ def _parts(runs, unfinished, introduction):
         yield "heading", "Training curves", 2
         for dataset in (datasets := sorted({run.flags["dataset"] for run in of_tables})):
             caption = f"{dataset}: classification cost and, below it, error over optimizer steps"
-            name = f"training_curves_{dataset}" if len(datasets) > 1 else "training_curves"
+            # Names of TensorFlow Datasets hold `/` and `:`.
+            name = "training_curves" + (re.sub(r"\W", "_", f"_{dataset}") if len(datasets) > 1 else "")
             own = [run for run in of_tables if run.flags["dataset"] == dataset]
             yield name, caption, figures.training_curves(own)
     found = ablations.find_ablations(runs)

@@ -40,7 +40,7 @@ def chosen(flag: str, recorded: str | None = None) -> str:
 
 
 def environment(choice: str) -> dict[str, str]:
-    """Returns what to set in the environment before TensorFlow is imported. What the user set there, holds.
+    """Returns what to set in the environment before TensorFlow is imported. What the user set there stays.
 
     Args:
         choice: What `chosen` returned.

@@ -239,13 +239,14 @@ def test_damaged_results_and_missing_flags_get_a_sentence(tmp_path):
 
 
 def test_each_data_set_has_curves_of_its_own(tmp_path):
-    for dataset in ("digits", "mnist"):
-        write_run(tmp_path / "runs", dataset, 9.0, 5.0, dataset=dataset)
+    datasets = {"digits": "digits", "svhn_cropped:3.1.0": "svhn_cropped_3_1_0"}
+    for dataset, name in datasets.items():
+        write_run(tmp_path / "runs", name, 9.0, 5.0, dataset=dataset)
     page.write_report(read(tmp_path / "runs"), [], tmp_path / "report", "report", [])
     text = (tmp_path / "report" / "report.md").read_text()
-    for dataset in ("digits", "mnist"):
-        assert f"(report_training_curves_{dataset}.png)" in text
-        assert (tmp_path / "report" / f"report_training_curves_{dataset}.png").exists()
+    for name in datasets.values():
+        assert f"(report_training_curves_{name}.png)" in text
+        assert (tmp_path / "report" / f"report_training_curves_{name}.png").exists()
 
 
 def test_errors_by_labels_leave_out_the_runs_that_settings_were_chosen_on(tmp_path):
