@@ -7,8 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -17,12 +15,14 @@ import tensorflow as tf
 from filelock import FileLock
 from support import replicas as single_device
 from support import structured_replicas
-from support.programs import ROOT, TINY, free_ports, run_program, same_run, succeed, tf_config
+from support.forked import Forked
+from support.programs import TINY, free_ports, run_program, same_run, succeed, tf_config
 
 import keras_mt
 from keras_mt.data import Sampling, training_batches, training_indices
 from keras_mt.data.batches import evaluation_rows
 
+REPLICAS = single_device.__file__
 LATER = {"separate_passes": 4, "reduction": "labeled", "teacher_statistics": "copy"}
 ENSEMBLING = {"method": "temporal_ensembling"}
 
@@ -34,7 +34,6 @@ def trained(tmp_path_factory):
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", os.getpid())
     folder = tmp_path_factory.getbasetemp().parent / f"replicas-{run}"
     folder.mkdir(exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
 
     def train(replicas, network, **settings):
         settings = {"replicas": replicas, "network": network, **settings}
@@ -44,11 +43,9 @@ def trained(tmp_path_factory):
         path = folder / f"{hashlib.sha256(settings.encode()).hexdigest()[:16]}.npz"
         with FileLock(f"{path}.lock"):
             if not path.exists():
-                command = [sys.executable, str(ROOT / "tests" / "support" / "replicas.py"), str(path), settings]
-                process = subprocess.run(
-                    command, env=environment, capture_output=True, text=True, timeout=300, check=False
-                )
-                assert process.returncode == 0, process.stderr[-3000:]
+                process = Forked(REPLICAS, path, settings)
+                errors = process.communicate(timeout=300)[1]
+                assert process.returncode == 0, errors[-3000:]
         with np.load(path) as file:
             return dict(file)
 
@@ -72,15 +69,8 @@ def trained_by_workers(tmp_path_factory):
         settings = json.dumps({"replicas": 2, "network": network, **settings})
         processes = []
         for index in range(2):
-            cluster = {"TF_CONFIG": tf_config(ports, index), "PYTHONFAULTHANDLER": "1"}
-            environment = {**os.environ, "PYTHONPATH": str(ROOT), **cluster}
-            command = [
-                sys.executable,
-                str(ROOT / "tests" / "support" / "replicas.py"),
-                str(folder / f"{index}.npz"),
-                settings,
-            ]
-            processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+            path, cluster = folder / f"{index}.npz", tf_config(ports, index)
+            processes.append(Forked(REPLICAS, path, settings, TF_CONFIG=cluster))
         succeed(processes)
         return [dict(np.load(folder / f"{index}.npz")) for index in range(2)]
 
@@ -141,12 +131,11 @@ def test_workers_reproduce_the_weights_of_a_single_device_and_agree_bit_for_bit(
 )
 def test_every_kind_of_student_and_loss_is_the_same_on_replicas_with_unequal_shares(tmp_path, kinds):
     """17 rows in batches of 8: of the last, one replica has the row and the other none."""
-    environment, path = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}, tmp_path / "two.npz"
-    settings = {"examples": 17, "kinds": kinds}
+    settings, path = {"examples": 17, "kinds": kinds}, tmp_path / "two.npz"
     one = structured_replicas.train(replicas=1, **settings)
-    command = [sys.executable, structured_replicas.__file__, str(path), json.dumps({"replicas": 2, **settings})]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
-    assert process.returncode == 0, process.stderr[-3000:]
+    process = Forked(structured_replicas.__file__, path, json.dumps({"replicas": 2, **settings}))
+    errors = process.communicate(timeout=500)[1]
+    assert process.returncode == 0, errors[-3000:]
     two = dict(np.load(path))
     assert sorted(one) == sorted(two)
     for name, values in one.items():
@@ -201,11 +190,9 @@ try:
 except ValueError as error:
     print(error)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    process = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert process.stdout.strip().endswith("Received: examples of a replica: 0"), process.stderr[-3000:]
+    (tmp_path / "code.py").write_text(code)
+    out, err = Forked(tmp_path / "code.py").communicate(timeout=300)
+    assert out.strip().endswith("Received: examples of a replica: 0"), err[-3000:]
 
 
 @pytest.mark.slow

@@ -1,12 +1,8 @@
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.programs import ROOT
+from support.forked import Forked
 
 from keras_mt import schedules
 from keras_mt.optimizers import ScheduledAdam
@@ -104,12 +100,12 @@ np.testing.assert_allclose(*weights, rtol=1e-5, atol=1e-6)
 """
 
 
-def test_two_replicas_make_the_steps_of_one():
+def test_two_replicas_make_the_steps_of_one(tmp_path):
     # In a process of its own, since devices are set before any use.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    command = [sys.executable, "-c", UNDER_A_STRATEGY]
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert process.returncode == 0, process.stderr
+    (tmp_path / "code.py").write_text(UNDER_A_STRATEGY)
+    process = Forked(tmp_path / "code.py")
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
 
 
 def test_config_round_trips_with_schedules():

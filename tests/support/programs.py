@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.forked import ROOT, Forked
+
 # A sixteenth of the paper's width on digits: seconds, and no result to report.
 TINY = (
     "--dataset=digits", "--num_labels=50", "--width=0.0625", "--batch_size=20", "--labeled_per_batch=10",
@@ -19,22 +20,24 @@ TINY = (
 )  # fmt: skip
 
 
-def _arguments(name, flags, environment):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", **environment}
-    return {"args": [sys.executable, "-m", f"keras_mt.{name}", *flags], "env": environment, "text": True, "cwd": ROOT}
-
-
-def run_program(name, *flags, **environment):
-    """Returns the finished process of `python -m keras_mt.<name>`."""
-    return subprocess.run(**_arguments(name, flags, environment), capture_output=True, timeout=600, check=False)
-
-
 class Ended(NamedTuple):
     """How a program ended, by the names that finished processes have."""
 
     returncode: int
     stdout: str
     stderr: str
+
+
+def _arguments(name, flags, environment):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2", **environment}
+    return {"args": [sys.executable, "-m", f"keras_mt.{name}", *flags], "env": environment, "text": True, "cwd": ROOT}
+
+
+def run_program(name, *flags, **environment):
+    """Returns how `python -m keras_mt.<name>` ended."""
+    process = start_program(name, *flags, **environment)
+    out, err = process.communicate(timeout=600)
+    return Ended(process.returncode, out, err)
 
 
 def in_process(name, *flags) -> Ended:
@@ -62,7 +65,9 @@ def finished_run(folder, *flags):
 
 
 def start_program(name, *flags, **environment):
-    """Returns the process as soon as it runs."""
+    """Returns the process as soon as it runs: forked, unless its variables may be for the import of TensorFlow."""
+    if set(environment) <= {"TF_CONFIG"}:
+        return Forked("-m", f"keras_mt.{name}", *flags, **environment)
     pipe = subprocess.PIPE
     return subprocess.Popen(**_arguments(name, flags, environment), stdout=pipe, stderr=pipe)
 
@@ -97,7 +102,6 @@ def start_workers(count, folder, *flags, own=()):
             *own[index],
             f"--run_dir={folder / f'worker-{index}'}",
             TF_CONFIG=tf_config(ports, index),
-            PYTHONFAULTHANDLER="1",  # A crash inside of TensorFlow tells where.
         )
         for index in range(count)
     ]

@@ -71,17 +71,22 @@ def _archive(network, labels):
     )
     names = tf.lookup.StaticHashTable(lines, default_value="")
 
+    # One graph of the network, which all others call: each of its own would take seconds to trace and to write.
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32)])
+    def answer(images):
+        return probabilities(network, images)
+
     def serve_files(files):
         decoded = tf.TensorSpec(shape, tf.float32)
         images = tf.map_fn(lambda content: fitted_image(content, shape), files, fn_output_signature=decoded)
-        answer = probabilities(network, images)
-        return {**answer, "classes": names.lookup(tf.argmax(answer["probabilities"], axis=1))}
+        answered = answer(images)
+        return {**answered, "classes": names.lookup(tf.argmax(answered["probabilities"], axis=1))}
 
     fitted = FittedPixels(shape)
 
     @tf.function
     def serve(images):
-        return probabilities(network, images if images.shape[1:] == shape else fitted(images))
+        return answer(tf.cast(images, tf.float32) if images.shape[1:] == shape else fitted(images))
 
     for size in (shape, (None, None, None)):
         for dtype in (tf.uint8, tf.float32):  # The first is the signature.
@@ -90,7 +95,7 @@ def _archive(network, labels):
     archive.track(names)
     archive.add_endpoint("serve", serve)
     any_size = tf.TensorSpec((None, None, None, None), tf.uint8, name="images")
-    archive.add_endpoint("pixels", lambda images: probabilities(network, fitted(images)), [any_size])
+    archive.add_endpoint("pixels", lambda images: answer(fitted(images)), [any_size])
     archive.add_endpoint("files", serve_files, [tf.TensorSpec((None,), tf.string, name="files")])
     return archive
 
