@@ -19,7 +19,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(IN_VENV) -m pytest -n 2 -m "not slow"
+	$(IN_VENV) -m pytest -n 3 -m "not slow"
 
 test-slow: $(VENV)/installed
 	$(IN_VENV) -m pytest -m slow
