@@ -19,7 +19,7 @@ import keras_mt
 
 METHODS = ("supervised", "statistics", "mean_teacher")
 SIZE, BATCH, STEPS = 16, 128, 1600
-SETTINGS = {"digits_to_mnist": (30.0, 0.8), "mnist_to_digits": (10.0, 0.968)}  # Consistency weight, threshold.
+SETTINGS = {"digits_to_mnist": (100.0, 0.8), "mnist_to_digits": (10.0, 0.968)}  # Consistency weight, threshold.
 MARGIN = 3  # Of the pixels that MNIST's makers left around a digit; scikit-learn's digits have none.
 
 
