@@ -47,10 +47,11 @@ def saved(tmp_path_factory):
     "imports",
     [
         "import keras_mt, keras",
-        "import keras, keras_mt",
+        pytest.param("import keras, keras_mt", marks=pytest.mark.slow),
         pytest.param("import tensorflow as tf, keras_mt; keras = tf.keras", marks=pytest.mark.slow),
         pytest.param("import keras_mt, tensorflow, keras", marks=pytest.mark.slow),
         pytest.param("import keras_mt.mean_teacher, keras", marks=pytest.mark.slow),
+        "import keras_mt.losses, keras",
         pytest.param("import keras_mt.layers, keras", marks=pytest.mark.slow),
     ],
 )
@@ -59,8 +60,9 @@ def test_a_saved_model_is_loaded_whatever_was_imported_first(saved, imports):
     assert process.stdout.split()[-1:] == ["MeanTeacher"], process.stderr
 
 
-def test_another_backend_is_refused_in_a_sentence():
-    process = python("import keras_mt", KERAS_BACKEND="jax")
+@pytest.mark.parametrize("code", ["import keras_mt; keras_mt.MeanTeacher", "import keras_mt, keras"])
+def test_another_backend_is_refused_in_a_sentence(code):
+    process = python(code, KERAS_BACKEND="jax")
     last = process.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: keras_mt needs Keras' TensorFlow backend. Received: jax")
 

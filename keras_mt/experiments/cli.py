@@ -38,6 +38,7 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None) -> Non
         if flagging.asks_for_help(arguments):
             print(commands.help_of(name))
             return
+        _take_tensorflow()
         extras.require("experiments")
         prepared = commands.prepared(name, arguments)
         os.environ.update(onednn.environment(commands.PROGRAMS[name].onednn(*prepared)))
@@ -65,6 +66,14 @@ def main(name: str | None = None, arguments: Sequence[str] | None = None) -> Non
 def _overview():
     lines = [f"  {name:<9} {program.summary.splitlines()[0]}" for name, program in commands.PROGRAMS.items()]
     return "\n".join(["keras-mt PROGRAM --flag=value ...; keras-mt PROGRAM --help lists its flags.", "", *lines])
+
+
+def _take_tensorflow():
+    """The programs are TensorFlow's, whatever backend Keras' own configuration file names."""
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise UsageError(f"KERAS_BACKEND={backend} in the environment: the programs need tensorflow")
+    os.environ["KERAS_BACKEND"] = backend
 
 
 def _imported(name):

@@ -73,3 +73,16 @@ def test_a_flagfile_may_be_a_pipe():
     )  # fmt: skip
     assert process.returncode == 2
     assert process.stderr.startswith("error: --method=magic")
+
+
+def test_another_backend_is_a_sentence_before_tensorflow_is_imported():
+    process = subprocess.run(
+        [sys.executable, "-m", "keras_mt.train", "--dataset=digits"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert process.returncode == 2
+    assert process.stderr == "error: KERAS_BACKEND=jax in the environment: the programs need tensorflow\n"
