@@ -57,7 +57,7 @@ def _train(run_dir, *flags):
     reader.start()
     first_step = None
     for line in process.stdout:
-        if line.startswith("first step"):
+        if line.startswith("compiling the first step took"):
             first_step = time.perf_counter() - start
     process.wait()
     watcher.join()
