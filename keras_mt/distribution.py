@@ -199,4 +199,6 @@ class _Reporting:
 
     def __call__(self, iterator):
         self.model._reported = self.what
+        if self.what == "training":  # Callbacks have begun: they may have unfrozen layers.
+            self.model.build_optimizer()
         return self.function(iterator)

@@ -894,10 +894,13 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             warnings.warn("The student has no trainable weights: nothing is learned.", stacklevel=2)
         if slow := low_precision.slowness_sentence(self.student):
             warnings.warn(slow, stacklevel=2)
-        if not self.optimizer.built:  # Variables made in the first trace of a step would have it traced once more.
+        return super().make_train_function(force)
+
+    def build_optimizer(self) -> None:
+        """Makes the optimizer's variables: those made in the first trace of a step would have it traced once more."""
+        if not self.optimizer.built and self.trainable_variables:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
-        return super().make_train_function(force)
 
     @contextlib.contextmanager
     def _sentences(self):

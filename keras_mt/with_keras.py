@@ -9,6 +9,7 @@ import importlib.abc
 import importlib.util
 import os
 import sys
+import threading
 
 _REGISTERED = (
     "layers",
@@ -21,8 +22,6 @@ _REGISTERED = (
     "temporal_ensembling",
     "uncertainty",
 )
-_PROGRAMS = ("__main__", "evaluate", "export", "predict", "report", "sweep", "train")
-_WITHOUT_KERAS = (*_PROGRAMS, "data", "errors", "experiments", "version", "with_keras")
 
 
 def register() -> None:
@@ -38,7 +37,7 @@ def register() -> None:
 
 
 def _register():
-    _check_backend(sys.modules["keras"].config.backend())
+    _check_backend(importlib.import_module("keras").config.backend())
     for name in _REGISTERED:
         importlib.import_module(f"keras_mt.{name}")
 
@@ -52,55 +51,39 @@ def _check_backend(backend):
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Finds Keras as it would be found, and registers when it has been executed.
+    """Finds Keras and this package's modules as they would be found, and registers when Keras has been executed.
 
-    Keras may be looked for and not imported: `import tensorflow` does so. It is imported before a module of this
-    package that needs it: from within `import keras_mt.losses`, say, what is registered would find half of that.
+    Keras may be looked for and not imported: `import tensorflow` does so. Where a module of this package imports it,
+    what is registered waits for the end of that module, of which it would find half.
     """
 
     def __init__(self):
-        self._searching = False
+        self._thread = threading.local()
 
     def find_spec(self, name, path, target=None):
-        package, _, rest = name.partition(".")
-        if package == "keras_mt" and rest.partition(".")[0] not in _WITHOUT_KERAS and "keras" not in sys.modules:
-            importlib.import_module("keras")
-            return _spec_of_imported(name) if name in sys.modules else None
-        if name != "keras" or self._searching:
+        if name != "keras" and not name.startswith("keras_mt."):
             return None
-        self._searching = True
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self._searching = False
-        if spec is not None:
-            execute = spec.loader.exec_module
+        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+        found = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is None or getattr(self._thread, "inside", False) and name != "keras":
+            return spec
+        execute = spec.loader.exec_module
 
-            def then_register(module):
-                _check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")  # It may not be installed.
+        def then_register(module):
+            if name == "keras":  # Another backend may not be installed.
+                _check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
+            outermost = not getattr(self._thread, "inside", False)
+            self._thread.inside = True
+            try:
                 execute(module)
-                sys.meta_path.remove(self)
+            finally:
+                if outermost:
+                    self._thread.inside = False
+            if outermost and "keras" in sys.modules:
                 _register()
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
 
-            spec.loader.exec_module = then_register
+        spec.loader.exec_module = then_register
         return spec
-
-
-def _spec_of_imported(name):
-    spec = sys.modules[name].__spec__
-    return importlib.util.spec_from_loader(
-        name, _Imported(spec), is_package=spec.submodule_search_locations is not None
-    )
-
-
-class _Imported(importlib.abc.Loader):
-    """Loads a module that has been imported while it was looked for: leaves it as it is."""
-
-    def __init__(self, spec):
-        self._spec = spec
-
-    def create_module(self, spec):
-        return sys.modules[spec.name]
-
-    def exec_module(self, module):
-        module.__spec__ = self._spec

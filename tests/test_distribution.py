@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -15,7 +17,7 @@ import tensorflow as tf
 from filelock import FileLock
 from support import replicas as single_device
 from support import structured_replicas
-from support.forked import Forked
+from support.forked import ROOT, Forked
 from support.programs import TINY, free_ports, run_program, same_run, succeed, tf_config
 
 import keras_mt
@@ -69,8 +71,10 @@ def trained_by_workers(tmp_path_factory):
         settings = json.dumps({"replicas": 2, "network": network, **settings})
         processes = []
         for index in range(2):
-            path, cluster = folder / f"{index}.npz", tf_config(ports, index)
-            processes.append(Forked(REPLICAS, path, settings, TF_CONFIG=cluster))
+            cluster = {"TF_CONFIG": tf_config(ports, index), "PYTHONFAULTHANDLER": "1"}
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), **cluster}
+            command = [sys.executable, REPLICAS, str(folder / f"{index}.npz"), settings]
+            processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
         succeed(processes)
         return [dict(np.load(folder / f"{index}.npz")) for index in range(2)]
 

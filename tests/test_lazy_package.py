@@ -60,6 +60,31 @@ def test_a_saved_model_is_loaded_whatever_was_imported_first(saved, imports):
     assert process.stdout.split()[-1:] == ["MeanTeacher"], process.stderr
 
 
+FIRST = ("perturbation", "mixing", "losses", "layers", "callback", "mean_teacher", "schedules", "tasks", "uncertainty")
+
+
+@pytest.mark.parametrize(
+    "first", [pytest.param(name, marks=() if name == FIRST[0] else pytest.mark.slow) for name in FIRST]
+)
+def test_any_module_may_be_imported_first_and_its_classes_are_there_once(first):
+    process = python(f"""
+import keras_mt.{first}, sys
+module = sys.modules["keras_mt.{first}"]
+import keras, keras_mt.callback, keras_mt.mean_teacher, keras_mt.mixing, keras_mt.perturbation
+assert sys.modules["keras_mt.{first}"] is module is keras_mt.{first}
+for name, known in vars(module).items():
+    if isinstance(known, type) and known.__module__.startswith("keras_mt."):
+        assert getattr(sys.modules[known.__module__], name, known) is known, name
+student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+keras_mt.MeanTeacher(student, method="vat", perturbation=keras_mt.VirtualAdversarial(1.0))
+mixing = keras_mt.mixing.Interpolation()
+keras_mt.MeanTeacher(student, mixing=mixing, consistency_on_labeled=False, consistency=keras_mt.losses.Confident("mse"))
+assert not [finder for finder in sys.meta_path if "keras_mt" in type(finder).__module__]
+print("done")
+""")
+    assert process.stdout.split()[-1:] == ["done"], process.stderr
+
+
 @pytest.mark.parametrize("code", ["import keras_mt; keras_mt.MeanTeacher", "import keras_mt, keras"])
 def test_another_backend_is_refused_in_a_sentence(code):
     process = python(code, KERAS_BACKEND="jax")

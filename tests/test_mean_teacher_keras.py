@@ -268,3 +268,35 @@ def test_bad_arguments_of_the_callback_are_named(arguments):
 def test_the_callback_refuses_another_model():
     with pytest.raises(ValueError, match="Sequential"):
         callback().set_model(plain_model())
+
+
+def test_layers_that_a_callback_unfreezes_when_training_begins_are_trained():
+    student = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, name="first"), keras.layers.Dense(3)])
+    student.get_layer("first").trainable = False
+    model = keras_mt.MeanTeacher(student)
+    model.compile("adam")
+    frozen = student.get_layer("first").kernel.numpy()
+
+    class Unfreeze(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            student.get_layer("first").trainable = True
+
+    x, y = np.random.default_rng(0).normal(size=(16, 6)).astype("float32"), np.arange(16) % 3
+    callbacks = [keras_mt.MeanTeacherCallback(1.0, ema_decay=0.5, verbose=False), Unfreeze()]
+    model.fit(x, y, verbose=0, callbacks=callbacks)
+    assert np.abs(student.get_layer("first").kernel.numpy() - frozen).max() > 0
+
+
+def test_a_student_that_is_unfrozen_after_a_first_fit_trains_then():
+    student = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    student.trainable = False
+    model = keras_mt.MeanTeacher(student)
+    model.compile("adam")
+    x, y = np.random.default_rng(0).normal(size=(16, 6)).astype("float32"), np.arange(16) % 3
+    callback = keras_mt.MeanTeacherCallback(1.0, ema_decay=0.5, verbose=False)
+    with pytest.warns(UserWarning, match="no trainable weights"):
+        model.fit(x, y, verbose=0, callbacks=[callback])
+    student.trainable, before = True, student.get_weights()[0]
+    model.compile("adam")
+    model.fit(x, y, verbose=0, callbacks=[callback])
+    assert np.abs(student.get_weights()[0] - before).max() > 0

@@ -32,7 +32,7 @@ def mean_of_batch(values: tf.Tensor) -> tf.Tensor:
 
     A matrix product, which sums bfloat16 in float32.
     """
-    size, shape = tf.shape(values)[0], _known(values)[1:]
+    size, *shape = _known(values)
     rows = tf.reshape(values, [size, math.prod(shape)])
     total = tf.cast(tf.matmul(tf.ones([1, size], values.dtype), rows), dtype_of_means(values.dtype))
     return tf.reshape(total, shape) / tf.cast(size, total.dtype)
@@ -49,9 +49,9 @@ def mean_of_convolution(inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> t
     Returns:
         `[filters]`, in `dtype_of_means`.
     """
-    picture = mean_of_batch(inputs)
+    picture, sizes = mean_of_batch(inputs), _known(inputs)
     for axis in (0, 1):  # From means of pixels to means of what each place of the kernel sees, [k, k, channels].
-        seen = _places_seen(_known(inputs)[1 + axis], kernel.shape[axis], padding, picture.dtype)
+        seen = _places_seen(sizes[1 + axis], kernel.shape[axis], padding, picture.dtype)
         picture = tf.tensordot(seen, picture, [[1], [axis]])
         picture = picture if axis == 0 else tf.transpose(picture, [1, 0, 2])
     return tf.tensordot(picture, tf.cast(kernel, picture.dtype), 3)
@@ -68,7 +68,10 @@ def _places_seen(size, kernel_size, padding, dtype):
 
 def _known(values):
     """The shape: sizes that are known as integers, others as tensors."""
-    return [tf.shape(values)[k] if size is None else size for k, size in enumerate(values.shape)]
+    if None not in values.shape:
+        return list(values.shape)
+    sizes = tf.shape(values)
+    return [sizes[k] if size is None else size for k, size in enumerate(values.shape)]
 
 
 def over_replicas(mean: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

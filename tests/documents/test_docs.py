@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from nbclient import NotebookClient
-from support.forked import ROOT, Forked
+from support.programs import ROOT
 
 import keras_mt
 
@@ -33,9 +33,10 @@ def code_of(page):
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_the_code_of_a_page_runs_from_its_top_to_its_end(page, tmp_path):
     (tmp_path / "page.py").write_text("\n".join(code_of(page)))
-    process = Forked(tmp_path / "page.py", cwd=tmp_path)
-    errors = process.communicate(timeout=600)[1]
-    assert process.returncode == 0, errors[-2000:]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command = [sys.executable, str(tmp_path / "page.py")]
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
 
 
 MODULES = ("architectures", "data", "layers", "losses", "optimizers", "schedules")

@@ -75,10 +75,11 @@ def test_a_flagfile_may_be_a_pipe():
     assert process.stderr.startswith("error: --method=magic")
 
 
-def test_another_backend_is_a_sentence_before_tensorflow_is_imported():
+def test_another_backend_is_a_sentence_before_tensorflow_is_imported(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise AssertionError\n")
     process = subprocess.run(
         [sys.executable, "-m", "keras_mt.train", "--dataset=digits"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
         check=False,

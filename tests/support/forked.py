@@ -1,7 +1,7 @@
 """Processes that begin with TensorFlow imported, which spares each of them five seconds: forked from one that is idle.
 
-They are what a process of their own is: devices are not set yet, signals end them. Not for tests of the first seconds
-of a process, nor of variables that TensorFlow reads when it is imported.
+Devices are not set yet, and signals end them, as in a process of their own. Not for tests of its first seconds, of
+variables that TensorFlow reads when it is imported, nor of what comes after its last line: they end at once.
 """
 
 import faulthandler
@@ -34,8 +34,9 @@ class Forked:
         self.stdout, self.stderr = (os.fdopen(os.dup(to_read.fileno()), errors="replace") for to_read, _ in streams)
         arguments = ([str(part) for part in command], str(cwd), environment, [to_write for _, to_write in streams])
         self._process = _SERVER.Process(target=_run, args=arguments)
-        # The server's own, read when it imports TensorFlow: else that tells of processors and drivers.
-        with mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"):
+        # The server's own, which it reads when it imports TensorFlow, that tells of processors and drivers else.
+        path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        with mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", PYTHONPATH=path):
             self._process.start()
         for ends in streams:
             for end in ends:

@@ -58,16 +58,17 @@ def in_process(name, *flags) -> Ended:
 
 def finished_run(folder, *flags):
     """Trains in a folder to the end of the run and returns the folder; what was printed lies beside it."""
-    process = run_program("train", *flags, f"--run_dir={folder}")
+    # Not forked: from its first line to its end it is what a user starts.
+    process = run_program("train", *flags, f"--run_dir={folder}", PYTHONFAULTHANDLER="1")
     assert process.returncode == 0, process.stderr
     Path(f"{folder}.out").write_text(process.stderr + process.stdout)
     return folder
 
 
 def start_program(name, *flags, **environment):
-    """Returns the process as soon as it runs: forked, unless its variables may be for the import of TensorFlow."""
-    if set(environment) <= {"TF_CONFIG"}:
-        return Forked("-m", f"keras_mt.{name}", *flags, **environment)
+    """Returns the process as soon as it runs: forked, unless it has variables of its own."""
+    if not environment:
+        return Forked("-m", f"keras_mt.{name}", *flags)
     pipe = subprocess.PIPE
     return subprocess.Popen(**_arguments(name, flags, environment), stdout=pipe, stderr=pipe)
 
@@ -102,6 +103,7 @@ def start_workers(count, folder, *flags, own=()):
             *own[index],
             f"--run_dir={folder / f'worker-{index}'}",
             TF_CONFIG=tf_config(ports, index),
+            PYTHONFAULTHANDLER="1",  # A crash inside of TensorFlow tells where.
         )
         for index in range(count)
     ]
