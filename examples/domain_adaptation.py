@@ -4,8 +4,8 @@ python examples/domain_adaptation.py --direction=digits_to_mnist --seeds=0,1,2,3
 
 Labeled and unlabeled pictures are forwarded separately, each under its own batch statistics; the teacher sees the
 target domain alone, and has its running statistics (French, Mackiewicz & Fisher 2018, "Self-ensembling for visual
-domain adaptation"). Beside it are a
-supervised network of the source with the same views, and one that has the target's statistics and nothing else.
+domain adaptation"). Beside it are a supervised network of the source with the same
+views, and one that has the target's statistics and nothing else.
 """
 
 import argparse
