@@ -200,5 +200,12 @@ class _Reporting:
     def __call__(self, iterator):
         self.model._reported = self.what
         if self.what == "training":  # Callbacks have begun: they may have unfrozen layers.
-            self.model.build_optimizer()
+            _build_optimizer(self.model)
         return self.function(iterator)
+
+
+def _build_optimizer(model):
+    """Makes the optimizer's variables: those made in the first trace of a step would have it traced once more."""
+    if not model.optimizer.built and model.trainable_variables:
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)

@@ -896,12 +896,6 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             warnings.warn(slow, stacklevel=2)
         return super().make_train_function(force)
 
-    def build_optimizer(self) -> None:
-        """Makes the optimizer's variables: those made in the first trace of a step would have it traced once more."""
-        if not self.optimizer.built and self.trainable_variables:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
-
     @contextlib.contextmanager
     def _sentences(self):
         """Raises what a compiled step found wrong with labels as the sentence that arrays get."""

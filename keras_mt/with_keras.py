@@ -6,7 +6,6 @@ and `import keras_mt` alone imports none of them.
 
 import importlib
 import importlib.abc
-import importlib.util
 import os
 import sys
 import threading
@@ -66,8 +65,8 @@ class _AfterKeras(importlib.abc.MetaPathFinder):
         others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
         found = (finder.find_spec(name, path, target) for finder in others)
         spec = next((spec for spec in found if spec is not None), None)
-        if spec is None or getattr(self._thread, "inside", False) and name != "keras":
-            return spec
+        if spec is None:
+            return None
         execute = spec.loader.exec_module
 
         def then_register(module):

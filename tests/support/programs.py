@@ -36,7 +36,10 @@ def _arguments(name, flags, environment):
 def run_program(name, *flags, **environment):
     """Returns how `python -m keras_mt.<name>` ended."""
     process = start_program(name, *flags, **environment)
-    out, err = process.communicate(timeout=600)
+    try:
+        out, err = process.communicate(timeout=600)
+    finally:
+        process.kill()  # Nothing to a process that has ended.
     return Ended(process.returncode, out, err)
 
 
