@@ -30,7 +30,7 @@ from keras_mt.perturbation import DIVERGENCES
 from keras_mt.structures import as_rank, in_places, names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
-from keras_mt.trackers import Average, Latest, Trackers, mean_or_nan
+from keras_mt.trackers import Given, Trackers, mean_or_nan
 from keras_mt.views import (
     PERTURBATION,
     STRONG_STUDENT_VIEW,
@@ -333,8 +333,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._remember(index, outputs, stepped)
 
         # Report.
-        self._trackers["consistency_weight"].update_state(weight)
-        self._trackers["ema_decay"].update_state(decay)
+        self._trackers.keep(weight, decay)
         return self._report(labels, outputs, target, goals, loss, costs)
 
     def _unpack(self, data):
@@ -568,24 +567,26 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def test_step(self, data):
         x, y, sample_weight = self._unpack(data)
         x, _ = self._split_index(x)
+        sums = {}
         for name, network in self._networks().items():
             outputs = keras.tree.flatten(network(x, training=False))
             labels = self._labels(y, outputs, sample_weight, None)
             rows = ops.cast(ops.shape(labels[0].mask)[0], "float32")
             penalty = tf.add_n([tf.zeros(()), *(ops.cast(ops.sum(loss), "float32") for loss in network.losses)])
-            self._trackers[f"{name}_penalty"].add(penalty * rows, rows)
+            sums[f"{name}_penalty"] = penalty * rows, rows
             for output, of_output in zip(self.outputs_of_student, labels, strict=True):
                 prediction = outputs[output.place]
                 cost = output.label_cost(of_output, prediction, self._own_loss(x, output))
                 count = ops.cast(cost.count, cost.total.dtype)
                 mean = ops.divide_no_nan(cost.total, count)
-                self._trackers[output.metric_name(f"{name}_label_cost")].add(mean * count, count)
-                self._update_errors(name, output, of_output, prediction)
+                sums[output.metric_name(f"{name}_label_cost")] = mean * count, count
+                sums |= self._errors(name, output, of_output, prediction)
                 if self.top5:
                     errors = losses.classification_errors(of_output.values, prediction, among=5)
-                    self._trackers[output.metric_name(f"{name}_top5_error")].update_state(errors, of_output.mask)
+                    sums[output.metric_name(f"{name}_top5_error")] = self._trackers.sums(errors, of_output.mask)
                 if network is self.predictor:
                     output.update_metrics(of_output, prediction)
+        self._trackers.add(sums)
         return self.logs_of_replica(self.get_metrics_result())
 
     @property
@@ -612,30 +613,32 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         tracker = next(m for m in self.metrics if m.name == "loss")
         tracker.total.assign_add(ops.cast(loss * ops.cast(whole, loss.dtype), tracker.total.dtype))
         tracker.count.assign_add(ops.cast(rows, tracker.count.dtype))
+        sums = {}
         for name, parts in costs.by_name().items():
             if parts:
-                self._trackers[name].add(tf.add_n(parts) * ops.cast(whole, parts[0].dtype), rows)
+                sums[name] = tf.add_n(parts) * ops.cast(whole, parts[0].dtype), rows
             if len(self.outputs_of_student) > 1:
                 for output, part in zip(self.outputs_of_student, parts, strict=False):
-                    self._trackers[output.metric_name(name)].add(part * ops.cast(whole, part.dtype), rows)
+                    sums[output.metric_name(name)] = part * ops.cast(whole, part.dtype), rows
         for output, of_output in zip(self.outputs_of_student, labels, strict=True):
             labeled = ops.sum(ops.cast(of_output.examples, "float32"))
-            self._trackers[output.metric_name("labeled_per_batch")].add(labeled * whole, rows)
-            self._update_errors("student", output, of_output, outputs[output.place])
+            sums[output.metric_name("labeled_per_batch")] = labeled * whole, rows
+            sums |= self._errors("student", output, of_output, outputs[output.place])
             if self._measures_teacher_in_training():
-                self._update_errors("teacher", output, of_output, target[output.place])
+                sums |= self._errors("teacher", output, of_output, target[output.place])
             output.update_metrics(of_output, outputs[output.place])
         for output, of_output, goal in zip(self.outputs_of_student, labels, goals or (), strict=False):
             counted = self._passes.mask(of_output.mask, self.consistency_on_labeled)
             for name, share in goal.shares.items():
                 if share is not None:
                     weights = ops.ones_like(share) * (1.0 if counted is None else as_rank(counted, share))
-                    self._trackers[output.metric_name(name)].update_state(share, weights)
+                    sums[output.metric_name(name)] = self._trackers.sums(share, weights)
+        self._trackers.add(sums)
         return self.logs_of_replica(self.get_metrics_result())
 
-    def _update_errors(self, network, output, labels, prediction):
-        errors = output.errors(labels, prediction)
-        self._trackers[output.metric_name(f"{network}_error")].update_state(errors, labels.mask)
+    def _errors(self, network, output, labels, prediction):
+        sums = self._trackers.sums(output.errors(labels, prediction), labels.mask)
+        return {output.metric_name(f"{network}_error"): sums}
 
     def _measures_teacher_in_training(self):
         return self.method == "mean_teacher" and not self.separate_passes and self.teacher_sees == "all"
@@ -652,7 +655,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             ]
             of_output += ["labeled_per_batch", *(names[:2] if several else []), *self._shares_of_targets(output)]
             names += [output.metric_name(name) for name in of_output]
-        return Trackers([*(Average(name) for name in names), Latest("consistency_weight"), Latest("ema_decay")])
+        return Trackers(names, ["consistency_weight", "ema_decay"])
 
     def _shares_of_targets(self, output):
         confident = isinstance(output.consistency, losses.Confident) and output.consistency.threshold > 0
@@ -662,14 +665,13 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     @property
     def metrics(self):
         given = [metric for output in self.outputs_of_student for metric, _ in output.metrics]
-        own = {id(metric) for metric in (self._trackers, *self._trackers.metrics)}
-        theirs = [metric for metric in super().metrics if id(metric) not in own]
-        return [*theirs, self._trackers, Trackers(given, "given")]
+        theirs = [metric for metric in super().metrics if metric is not self._trackers]
+        return [*theirs, self._trackers, Given(given, "given")]
 
     def get_metrics_result(self):
         results = super().get_metrics_result()
         for output in self.outputs_of_student:
-            labeled = self._trackers[output.metric_name("student_error")].count
+            labeled = self._trackers.count(output.metric_name("student_error"))
             for metric, _ in output.metrics:
                 results[metric.name] = keras.tree.map_structure(
                     lambda value, count=labeled: mean_or_nan(ops.convert_to_tensor(value), count), metric.result()
@@ -705,8 +707,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         for network, name in reversed(list(zip(self._networks(), names, strict=True))):
             total = results[f"{network}_penalty"]
             for output in self.outputs_of_student:
-                errors = self._trackers[output.metric_name(f"{network}_error")]
-                value = mean_or_nan(results[output.metric_name(f"{network}_label_cost")], errors.count)
+                labeled = self._trackers.count(output.metric_name(f"{network}_error"))
+                value = mean_or_nan(results[output.metric_name(f"{network}_label_cost")], labeled)
                 total = total + _times(output.loss_weight, ops.cast(value, total.dtype))
                 if several:
                     kept[output.metric_name(name)] = value
@@ -718,10 +720,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         return kept
 
     def _warn_of_nothing(self):
-        counts = {
-            o: float(tf.identity(self._trackers[o.metric_name("student_error")].count.value))
-            for o in self.outputs_of_student
-        }
+        counts = {o: float(self._trackers.count(o.metric_name("student_error"))) for o in self.outputs_of_student}
         nothing = [str(output) for output, count in counts.items() if not count]
         if nothing and not self._warned_of_nothing:
             self._warned_of_nothing = True

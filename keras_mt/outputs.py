@@ -307,7 +307,7 @@ class Output:
                 lambda labels, outputs: 1.0 - self.task.errors(labels, self.logits(outputs)),
                 name=self.metric_name(name),
             )
-            accuracy._direction = "up"  # As Keras' own metrics tell its callbacks; see `trackers.Average`.
+            accuracy._direction = "up"  # As Keras' own metrics tell its callbacks; see `trackers.Trackers`.
             return accuracy
         if name.lower() in _CROSS_ENTROPY:
             loss = self.task.loss(self.from_logits, None)

@@ -1,77 +1,72 @@
 """What a step reports is kept in: means that know when they are means of nothing, and values that are just the last."""
 
-import keras
+import types
+
 import tensorflow as tf
 from keras import ops
 from keras.src.trainers.compile_utils import MetricsList  # Private; Keras is pinned. See `Trackers`.
 
 
-@keras.saving.register_keras_serializable(package="keras_mt")
-class Average(keras.metrics.Metric):
-    """`Σ values / Σ weights` since the last reset; NaN if the weights sum to 0, since a mean of nothing is not 0.
-
-    Args:
-        name: Name of the metric.
-        dtype: Its dtype.
-    """
-
-    _direction = "down"  # Where Keras' callbacks look for whether lower is better.
-
-    def __init__(self, name="average", dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        self.total = self.add_variable(shape=(), initializer="zeros", name="total")
-        self.count = self.add_variable(shape=(), initializer="zeros", name="count")
-
-    def update_state(self, values, sample_weight):
-        """Adds values `[...]` with weights of the same shape."""
-        weights = ops.cast(sample_weight, self.dtype)
-        self.add(ops.sum(ops.cast(values, self.dtype) * weights), ops.sum(weights))
-
-    def add(self, total, count) -> None:
-        """Adds a sum of weighted values, and the sum of their weights."""
-        self.total.assign_add(ops.cast(total, self.dtype))
-        self.count.assign_add(ops.cast(count, self.dtype))
-
-    def result(self):
-        return ops.where(self.count > 0, ops.divide_no_nan(self.total, self.count), float("nan"))
-
-
-@keras.saving.register_keras_serializable(package="keras_mt")
-class Latest(keras.metrics.Metric):
-    """The last value given to it: for schedules, whose mean over an epoch says nothing."""
-
-    def __init__(self, name="latest", dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        # Replicas agree on it: their sum, Keras' default, would say nothing.
-        self.latest = self.add_variable(shape=(), initializer="zeros", name="latest", aggregation="only_first_replica")
-
-    def update_state(self, values, sample_weight=None):
-        self.latest.assign(ops.cast(values, self.dtype))
-
-    def result(self):
-        return ops.convert_to_tensor(self.latest)
-
-    def reset_state(self):
-        pass
-
-
 class Trackers(MetricsList):
-    """Metrics by their names, in one metric.
+    """Means and last values by their names.
+
+    A mean is `Σ values / Σ weights` since the last reset; NaN if the weights sum to 0: a mean of nothing is not 0.
+    Vectors of all of them are read and changed once a step, since a small network's step is not much longer than what
+    a variable for each number takes.
 
     Callbacks that are to find out whether a lower value is better (`EarlyStopping(monitor="val_teacher_error")`) look
     only into this private class of Keras, or into the metrics of `compile`, which Keras updates itself.
 
     Args:
-        metrics: The metrics.
+        means: Names of the means.
+        latest: Names of what just keeps its last value: schedules, whose mean over an epoch says nothing.
         name: Name of all of them together.
     """
 
-    def __init__(self, metrics: list[keras.metrics.Metric], name: str = "trackers"):
-        super().__init__(metrics, name=name)
-        self.by_name = {metric.name: metric for metric in metrics}
+    def __init__(self, means: list[str], latest: list[str], name: str = "trackers"):
+        # Where Keras' callbacks look for whether lower is better.
+        super().__init__([types.SimpleNamespace(name=name, _direction="down") for name in means], name=name)
+        self._means, self._latest_names = tuple(means), tuple(latest)
+        self.totals = self.add_variable(shape=(len(means),), initializer="zeros", name="totals")
+        self.counts = self.add_variable(shape=(len(means),), initializer="zeros", name="counts")
+        # Replicas agree on it: their sum, Keras' default, would say nothing.
+        self.latest = self.add_variable(
+            shape=(len(latest),), initializer="zeros", name="latest", aggregation="only_first_replica"
+        )
 
-    def __getitem__(self, name: str) -> keras.metrics.Metric:
-        return self.by_name[name]
+    def add(self, sums: dict) -> None:
+        """Adds to some means, by their names, sums of weighted values and the sums of their weights."""
+        for variable, place in ((self.totals, 0), (self.counts, 1)):
+            zero = ops.zeros((), self.dtype)
+            parts = [ops.cast(sums[name][place], self.dtype) if name in sums else zero for name in self._means]
+            variable.assign_add(ops.stack(parts))
+
+    def sums(self, values, weights) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the sum of values `[...]` with weights of the same shape, and the sum of the weights."""
+        weights = ops.cast(weights, self.dtype)
+        return ops.sum(ops.cast(values, self.dtype) * weights), ops.sum(weights)
+
+    def keep(self, *values) -> None:
+        """Keeps the latest values, in the order of their names."""
+        self.latest.assign(ops.stack([ops.cast(value, self.dtype) for value in values]))
+
+    def count(self, name: str) -> tf.Tensor:
+        """Returns the sum of the weights of a mean."""
+        return ops.convert_to_tensor(self.counts)[self._means.index(name)]
+
+    def reset_state(self):
+        for variable in (self.totals, self.counts):
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
+
+    def result(self):
+        means = ops.where(self.counts > 0, ops.divide_no_nan(self.totals, self.counts), float("nan"))
+        found = zip(self._means, ops.unstack(means, len(self._means)), strict=True)
+        latest = ops.unstack(ops.convert_to_tensor(self.latest), len(self._latest_names))
+        return {**dict(found), **dict(zip(self._latest_names, latest, strict=True))}
+
+
+class Given(MetricsList):
+    """The metrics that a user gave for outputs, in one metric: where callbacks look, as for those of `Trackers`."""
 
     @property
     def variables(self):

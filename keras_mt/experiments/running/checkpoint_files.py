@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.reading import COUNT, STEP, TEXT, TEXTS, DamagedFileError, Kind, read_json
 
-_FORMAT = 3
+_FORMAT = 4
 _RECORD = "experiment.json"
 _NEEDED = {"dataset", "method", "seed"}
 _FIELDS = {

@@ -190,16 +190,21 @@ class Checkpoints(StepCallback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._resumes_epoch:  # `fit` has just reset them.
-            for variable, row in zip(self._metrics, self._metrics_of_replicas.numpy(), strict=True):
+            saved = self._metrics_of_replicas.numpy()
+            for variable in self._metrics:
                 components = self._on_replicas(variable.value)
                 first = self._workers.cluster.here * len(components)
-                for component, value in zip(components, row[first:], strict=False):
-                    component.assign(value)
+                rows, saved = np.split(saved, [components[0].shape.num_elements()])
+                for component, values in zip(components, rows[:, first:].T, strict=False):
+                    component.assign(values.reshape(component.shape))
             self._resumes_epoch = False
 
     def _metrics_here(self):
-        """The metrics on the replicas of this worker, float32 `[metrics, replicas]`."""
-        return np.array([[c.numpy() for c in self._on_replicas(v.value)] for v in self._metrics], "float32")
+        """The metrics on the replicas of this worker, float32 `[numbers of all metrics, replicas]`."""
+        columns = zip(*(self._on_replicas(v.value) for v in self._metrics), strict=True)
+        return np.stack([np.concatenate([c.numpy().ravel() for c in column]) for column in columns], 1).astype(
+            "float32"
+        )
 
     def on_step_end(self, step, logs):
         if step % self.interval == 0 and not self.evaluation_follows():
