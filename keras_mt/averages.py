@@ -28,6 +28,7 @@ def update_ema(pairs, exact, decay, copies: bool = False) -> None:
         decay: α, a scalar.
         copies: Whether an α of 0 copies to the last bit; the formula alone rounds.
     """
+    shares = {}
     for student_weight, teacher_weight in pairs:
         average = exact.get(id(teacher_weight))
         if average is None and copies:
@@ -35,9 +36,9 @@ def update_ema(pairs, exact, decay, copies: bool = False) -> None:
             continue
         if average is None:
             difference = student_weight.value - teacher_weight.value
-            teacher_weight.assign_add(
-                tf.cast(1.0 - tf.cast(decay, _widest(difference.dtype)), difference.dtype) * difference
-            )
+            if difference.dtype not in shares:
+                shares[difference.dtype] = _share(decay, difference.dtype)
+            teacher_weight.assign_add(shares[difference.dtype] * difference)
             continue
         # Where the weight is not the average rounded, somebody has given it another value.
         untouched = tf.equal(tf.cast(average.value, teacher_weight.dtype), teacher_weight.value)
@@ -47,12 +48,13 @@ def update_ema(pairs, exact, decay, copies: bool = False) -> None:
 
 
 def _averaged(old, new, decay, copies):
-    average = old + tf.cast(1.0 - tf.cast(decay, _widest(old.dtype)), old.dtype) * (new - old)
+    average = old + _share(decay, old.dtype) * (new - old)
     return tf.where(tf.equal(decay, 0.0), new, average) if copies else average
 
 
-def _widest(dtype):
-    return "float64" if dtype == tf.float64 else "float32"
+def _share(decay, dtype):
+    """`1 - α` in a dtype."""
+    return tf.cast(1.0 - tf.cast(decay, "float64" if dtype == tf.float64 else "float32"), dtype)
 
 
 def _statistics(network):

@@ -35,7 +35,7 @@ def mean_of_batch(values: tf.Tensor) -> tf.Tensor:
     size, *shape = _known(values)
     rows = tf.reshape(values, [size, math.prod(shape)])
     total = tf.cast(tf.matmul(tf.ones([1, size], values.dtype), rows), dtype_of_means(values.dtype))
-    return tf.reshape(total, shape) / tf.cast(size, total.dtype)
+    return tf.reshape(total, shape) / _number(size, total.dtype)
 
 
 def mean_of_convolution(inputs: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
@@ -61,9 +61,18 @@ def _places_seen(size, kernel_size, padding, dtype):
     """Matrix `[kernel_size, size]`: the share of outputs for which a place of the kernel lies on an input."""
     outputs, before = (size, (kernel_size - 1) // 2) if padding == "same" else (size - kernel_size + 1, 0)
     # A constant in the graph where the size is known: a dozen operations less to trace for each layer.
-    arange = np.arange if isinstance(size, int) else tf.range
+    known = isinstance(size, int)
+    arange = np.arange if known else tf.range
     output = arange(size)[None, :] - arange(kernel_size)[:, None] + before
-    return tf.cast((output >= 0) & (output < outputs), dtype) / tf.cast(outputs, dtype)
+    seen = (output >= 0) & (output < outputs)
+    if known:
+        return tf.constant(seen.astype(dtype.as_numpy_dtype) / np.array(outputs, dtype.as_numpy_dtype))
+    return tf.cast(seen, dtype) / tf.cast(outputs, dtype)
+
+
+def _number(size, dtype):
+    """A size as a constant of the graph if it is known."""
+    return tf.constant(size, dtype) if isinstance(size, int) else tf.cast(size, dtype)
 
 
 def _known(values):
@@ -119,7 +128,7 @@ def centered(
 
     @tf.custom_gradient
     def outputs_and_mean(inputs, kernel, b):
-        mean, examples = reduce(mean_of_linear(inputs, kernel), tf.cast(tf.shape(inputs)[0], b.dtype))
+        mean, examples = reduce(mean_of_linear(inputs, kernel), _number(_known(inputs)[0], b.dtype))
         with tf.GradientTape() as tape:
             tape.watch([inputs, kernel])
             mapped = linear(inputs, kernel)
@@ -128,9 +137,10 @@ def centered(
         def gradient(slope, *_):
             if negative_slope != 1.0:
                 slope = tf.raw_ops.LeakyReluGrad(gradients=slope, features=outputs, alpha=negative_slope)
-            mean_slope = mean_of_channels(slope)
-            count = tf.cast(tf.size(slope) // tf.size(mean_slope), mean_slope.dtype)
-            mean_slope = tf.where(count > 0, mean_slope, 0)  # The mean of no examples is NaN, their sum is 0.
+            mean_slope, sizes = mean_of_channels(slope), _known(slope)[:-1]
+            count = _number(math.prod(sizes), mean_slope.dtype)
+            if not all(isinstance(size, int) for size in sizes):
+                mean_slope = tf.where(count > 0, mean_slope, 0)  # The mean of no examples is NaN, their sum is 0.
             centered_slope = slope - tf.cast(reduce(mean_slope, count)[0], slope.dtype)
             return (*tape.gradient(mapped, [inputs, kernel], centered_slope), count * mean_slope)
 

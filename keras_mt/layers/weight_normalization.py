@@ -99,15 +99,12 @@ class _WeightNormalized(keras.layers.Layer):
         self.b = self.add_weight(name="b", initializer="zeros", **vector)
         self.running_mean = self.add_weight(name="running_mean", initializer="zeros", trainable=False, **vector)
 
-    def _norm(self):
-        axes = tuple(range(len(self.v.shape) - 1))
-        return ops.sqrt(ops.sum(ops.square(self.v), axis=axes))
-
-    def _kernel(self, scale):
-        return tf.convert_to_tensor(ops.cast(self.v * scale, self.compute_dtype))
+    def _kernel(self, v, scale):
+        return tf.convert_to_tensor(ops.cast(v * scale, self.compute_dtype))
 
     def _initialize(self, inputs, initialized):
-        outputs = ops.cast(self._linear(inputs, self._kernel(1.0 / self._norm())), self.g.dtype)
+        v = ops.convert_to_tensor(self.v)
+        outputs = ops.cast(self._linear(inputs, self._kernel(v, 1.0 / _norm(v))), self.g.dtype)
         mean, variance = ops.moments(outputs, axes=tuple(range(len(outputs.shape) - 1)))
         self.g.assign(1.0 / ops.sqrt(variance + self._variance_epsilon))
         self.b.assign(ops.zeros_like(self.b))
@@ -119,8 +116,9 @@ class _WeightNormalized(keras.layers.Layer):
         if initialized is not None:
             outputs = self._initialize(inputs, initialized)
         else:
-            scale = self.g / self._norm()
-            kernel, b = self._kernel(scale), tf.convert_to_tensor(self.b)
+            v = ops.convert_to_tensor(self.v)
+            scale = self.g / _norm(v)
+            kernel, b = self._kernel(v, scale), tf.convert_to_tensor(self.b)
             if training:
                 arguments = (inputs, kernel, b, self.negative_slope, self.synchronized)
                 outputs, mean, examples = centered(self._linear, self._mean_of_linear, *arguments)
@@ -130,9 +128,10 @@ class _WeightNormalized(keras.layers.Layer):
         return ops.cast(outputs, self.compute_dtype)
 
     def _update_running_mean(self, mean, examples):
-        updated = self.running_mean + (1.0 - self.momentum) * (mean - self.running_mean)
+        before = ops.convert_to_tensor(self.running_mean)
+        updated = before + (1.0 - self.momentum) * (mean - before)
         # The mean of no examples, on a replica that got none of a small batch, is NaN.
-        self.running_mean.assign(tf.where(examples > 0, updated, self.running_mean))
+        self.running_mean.assign(tf.where(examples > 0, updated, before))
 
     def _kept(self, mean, scale):
         """What the running mean keeps of a batch's mean."""
@@ -145,6 +144,10 @@ class _WeightNormalized(keras.layers.Layer):
     def get_config(self):
         own = {"momentum": self.momentum, "negative_slope": self.negative_slope, "synchronized": self.synchronized}
         return {**super().get_config(), **own}
+
+
+def _norm(v):
+    return ops.sqrt(ops.sum(ops.square(v), axis=tuple(range(len(v.shape) - 1))))
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")

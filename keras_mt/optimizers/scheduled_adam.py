@@ -1,4 +1,5 @@
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -34,6 +35,7 @@ class ScheduledAdam(keras.optimizers.Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self._of_step = {}
 
     def build(self, variables):
         if self.built:
@@ -49,26 +51,35 @@ class ScheduledAdam(keras.optimizers.Optimizer):
     def apply(self, grads, trainable_variables=None):
         before = ops.cast(self.iterations, "int32") + 0  # A number, not the counter itself.
         betas = self._betas()
+        self._of_step = {}
         super().apply(grads, trainable_variables)
+        self._of_step = {}
         # Once a step, not once a variable; a batch whose gradients are only accumulated is none.
         stepped = ops.cast(self.iterations, "int32") > before
         for product, beta in zip(self._beta_products, betas, strict=True):
             self.assign(product, ops.where(stepped, product * beta, product))
 
     def update_step(self, gradient, variable, learning_rate):
-        dtype = variable.dtype
-        betas = self._betas()
-        product_1, product_2 = (product * beta for product, beta in zip(self._beta_products, betas, strict=True))
-        correction = ops.sqrt(1.0 - product_2) / (1.0 - product_1)
-        step_size = ops.cast(ops.cast(learning_rate, "float32") * correction, dtype)
-        beta_1, beta_2 = (ops.cast(beta, dtype) for beta in betas)
-        gradient = ops.cast(gradient, dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        step_size, share_1, share_2 = self._shared(learning_rate, variable.dtype)
         # Private, as in each of Keras' optimizers: nothing public finds a variable's slots (Keras is pinned to 3.15).
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
-        self.assign_add(m, (gradient - m) * (1.0 - beta_1))
-        self.assign_add(v, (ops.square(gradient) - v) * (1.0 - beta_2))
+        self.assign_add(m, (gradient - m) * share_1)
+        self.assign_add(v, (ops.square(gradient) - v) * share_2)
         self.assign_sub(variable, step_size * m / (ops.sqrt(v) + self.epsilon))
+
+    def _shared(self, learning_rate, dtype):
+        """What all variables of a step share: the size of the step, and 1 - β of both moments."""
+        # By graph as well: gradients that accumulate, or are scaled, are applied in a branch of its own.
+        key = None if tf.executing_eagerly() else id(tf.compat.v1.get_default_graph()), dtype
+        if key not in self._of_step:
+            betas = self._betas()
+            product_1, product_2 = (product * beta for product, beta in zip(self._beta_products, betas, strict=True))
+            correction = ops.sqrt(1.0 - product_2) / (1.0 - product_1)
+            step_size = ops.cast(ops.cast(learning_rate, "float32") * correction, dtype)
+            self._of_step[key] = (step_size, *(1.0 - ops.cast(beta, dtype) for beta in betas))
+        return self._of_step[key]
 
     def _betas(self):
         return tuple(

@@ -7,13 +7,14 @@ import numpy as np
 from keras_mt.experiments import colors
 from keras_mt.experiments.reporting.ablations import Ablation
 from keras_mt.experiments.reporting.published import in_order, method_of, name_of
-from keras_mt.experiments.reporting.runs import Run
+from keras_mt.experiments.reporting.runs import SEEDS, Run
 from keras_mt.experiments.running.curves import label_axes, new_figure
 
 _QUANTITIES = (("classification_cost", "classification cost"), ("error", "error (%)"))
 _NETWORKS = (("student", "--"), ("teacher", "-"))
 _ACROSS = 3
 _CURVES_ACROSS = 3
+_MANY_SPLITS = 10
 
 
 def training_curves(runs: list[Run]):
@@ -93,6 +94,44 @@ def errors_by_labels(runs: list[Run]):
         axis.set(xscale="log", title=name, xlabel="labels", ylabel="test error (%)", ylim=(0, None))
         axis.set_xticks(every, [str(number) for number in every])
         axis.set_xticks([], minor=True)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return figure
+
+
+def errors_by_split(runs: list[Run]):
+    """Returns the figure: the error on each split of the labels, supervised training's in order; None without ten.
+
+    A panel for each data set and number of labels; the dots of a split stand above each other, lines are means.
+
+    Args:
+        runs: Finished runs; those of the validation phase are left out.
+    """
+    panels = {}
+    for run in runs:
+        if run.flags["phase"] == "test":
+            panel = panels.setdefault((run.flags["dataset"], str(run.flags["num_labels"])), {})
+            of_setting = panel.setdefault((method_of(run.flags), run.setting()), {})
+            of_setting[tuple(run.flags[seed] for seed in SEEDS)] = run.error()
+    panels = {
+        data: [(method, errors) for (method, _), errors in panel.items() if len(errors) >= _MANY_SPLITS]
+        for data, panel in panels.items()
+    }
+    panels = {data: lines for data, lines in panels.items() if len(lines) > 1 and "supervised" in dict(lines)}
+    if not panels:
+        return None
+    figure = new_figure(figsize=(5.0 * len(panels), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, ((dataset, labels), lines) in zip(axes, panels.items(), strict=True):
+        supervised = dict(lines)["supervised"]
+        splits = sorted(supervised, key=lambda seeds: (supervised[seeds], seeds))
+        color = _colors(order := in_order(method for method, _ in lines))
+        for method, of_method in sorted(lines, key=lambda line: order.index(line[0])):
+            errors = [of_method.get(seeds, np.nan) for seeds in splits]
+            axis.plot(errors, "o", color=color[method], label=f"{name_of(method)}: {np.nanmean(errors):.1f} %")
+            axis.axhline(np.nanmean(errors), color=color[method], linewidth=1, alpha=0.6)
+        axis.set(title=f"{dataset}, {labels} labels", ylabel="test error (%)", ylim=(0, None), xticks=[])
+        axis.set_xlabel(f"{len(splits)} splits into labeled and unlabeled")
         axis.grid(alpha=0.3)
         axis.legend()
     return figure

@@ -144,6 +144,10 @@ def _parts(runs, unfinished, introduction):
         yield "heading", f"{dataset}: test error by the number of labels", 2
         yield "remark", _not_published(), None
         yield "table", "index", table
+    by_split = figures.errors_by_split(runs)
+    if by_split:
+        yield "heading", "Error on each split", 2
+        yield "splits", "Error on each split into labeled and unlabeled examples; lines are means", by_split
     by_labels = figures.errors_by_labels(runs)
     if by_labels:
         yield "heading", "Error against the number of labels", 2
