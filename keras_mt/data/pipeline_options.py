@@ -5,6 +5,9 @@ import tensorflow as tf
 # What `num_parallel_calls=AUTOTUNE` is without tuning, and by default 16; tf.data takes no more than there are cores.
 _ALL_CORES = 1024
 
+# Autograph would translate each function of a pipeline for the sake of control flow that these do not have.
+as_it_is = tf.autograph.experimental.do_not_convert
+
 
 def without_tuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Turns off tf.data's tuning of its threads, and lets parallel maps use all cores at once.

@@ -72,7 +72,7 @@ def _archive(network, labels):
     names = tf.lookup.StaticHashTable(lines, default_value="")
 
     # One graph of the network, which all others call: each of its own would take seconds to trace and to write.
-    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32)], autograph=False)
     def answer(images):
         return probabilities(network, images)
 
@@ -84,7 +84,7 @@ def _archive(network, labels):
 
     fitted = FittedPixels(shape)
 
-    @tf.function
+    @tf.function(autograph=False)
     def serve(images):
         return answer(tf.cast(images, tf.float32) if images.shape[1:] == shape else fitted(images))
 
