@@ -38,6 +38,7 @@ docs: $(VENV)/installed
 
 results: $(VENV)/installed
 	$(IN_VENV) -m keras_mt.report --runs=results/test --introduction=results/test/README.md --name=results --output=docs
+	$(IN_VENV) -m keras_mt.report --runs=results/short --introduction=results/short/README.md --name=results_short --output=docs
 	$(IN_VENV) -m keras_mt.report --runs=results/tuning --introduction=results/tuning/README.md --name=results_tuning --output=docs
 	$(IN_VENV) -m keras_mt.report --runs=results/ablations --introduction=results/ablations/README.md --name=results_ablations --output=docs
 

@@ -135,7 +135,7 @@ PAPER = {
     },
 }  # fmt: skip
 SMALL = (
-    "digits_50", "digits_50_supervised", "mnist_100_small", "digits_50_small", "digits_50_supervised_small",
+    "digits_50", "digits_50_supervised", "mnist_100", "mnist_100_supervised", "digits_50_small", "digits_50_supervised_small",
     "mnist_100_short", "mnist_100_supervised_short", "cifar10_1000_short", "cifar10_1000_supervised_short",
     "cifar10_4000_small", "cifar10_4000_supervised_small", "cifar10_1000_quarter", "cifar10_1000_quarter_supervised",
     "cifar10_1000_quarter_ict", "cifar10_1000_quarter_cutmix", "cifar10_1000_quarter_vat",
@@ -216,6 +216,9 @@ RUNS = {
     "results_cifar10": 3 * 2,
     "results_cifar10_4000_tuning": 2 * 3,
     "results_cifar10_4000": 3 * 2,
+    "demo_tuning": 2 * 6 * 4,
+    "results_demo": 2 * 20,
+    "results_mnist_few": 2 * 2 * 5,
 }
 
 

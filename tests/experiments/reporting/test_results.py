@@ -11,12 +11,12 @@ from matplotlib import image
 from support.programs import run_program
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = {"test": "results", "tuning": "results_tuning", "ablations": "results_ablations"}
+PAGES = {"test": "results", "short": "results_short", "tuning": "results_tuning", "ablations": "results_ablations"}
 TWO_DECIMALS = r"(?<![\d.])\d+\.\d\d(?!\d)"
 
 
 @pytest.mark.parametrize(
-    "folder", ["tuning", *(pytest.param(f, marks=pytest.mark.slow) for f in ("test", "ablations"))]
+    "folder", ["tuning", *(pytest.param(f, marks=pytest.mark.slow) for f in ("test", "short", "ablations"))]
 )
 def test_the_documents_regenerate_words_byte_for_byte_and_pictures_in_what_they_draw(tmp_path, folder):
     name, runs = PAGES[folder], f"results/{folder}"
@@ -73,7 +73,7 @@ def _row_of(results, method, data, labels):
 
 
 def test_the_readme_claims_what_the_results_say():
-    results = (ROOT / "docs" / "results.md").read_text()
+    results = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("results", "results_short"))
     claim = (ROOT / "README.md").read_text().partition("## What it gains")[2].partition("## ")[0]
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in claim.splitlines() if "| " in line and "±" in line
@@ -87,13 +87,13 @@ def test_the_readme_claims_what_the_results_say():
 # Rows by the kind of CPU that they are of: another adds in another order, and they do not repeat on it.
 ROWS = {
     "avx2": [
-        ("digits", "results/test/results_digits", method)
+        ("digits", "results/short/results_digits", method)
         for method in ("supervised", "pi", "temporal_ensembling", "mean_teacher")
     ],
     "avx512f": [
         ("cifar10", "results/tuning/results_cifar10_4000_tuning", "supervised"),
-        ("mnist", "results/test/results_mnist", "temporal_ensembling"),
-        ("mnist", "results/test/results_mnist/*num_labels=250", "pi"),
+        ("mnist", "results/short/results_mnist", "temporal_ensembling"),
+        ("mnist", "results/short/results_mnist/*num_labels=250", "pi"),
     ],
 }
 
