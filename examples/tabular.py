@@ -53,7 +53,7 @@ def official_split(name: str, labels: int, split: int):
 
 
 def network(width: int, classes: int, noise: float, dropout: float) -> keras.Model:
-    """Two hidden layers, with noise on what comes in."""
+    """Two hidden layers, with noise on what comes in and dropout before the last layer."""
     return keras.Sequential(
         [
             keras.Input((width,)),
@@ -91,6 +91,10 @@ def main(arguments=None):
     parser.add_argument("--sets", default=",".join(SETS), help="some of " + ", ".join(SETS))
     parser.add_argument("--splits", type=int, default=SPLITS, help="how many of the twelve")
     given = parser.parse_args(arguments)
+    if unknown := set(given.sets.split(",")) - set(SETS):
+        parser.error(f"--sets: found {', '.join(sorted(unknown))}; allowed are {', '.join(SETS)}")
+    if not 1 <= given.splits <= SPLITS:
+        parser.error(f"--splits={given.splits}: 1 to {SPLITS} are allowed")
     print(f"error on unlabeled rows in %, mean of {given.splits} splits; wins, ties and losses of the teacher")
     print(f"{'':8} supervised  its average  teacher   against supervised  against its average")
     for name in given.sets.split(","):

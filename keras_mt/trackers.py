@@ -35,7 +35,13 @@ class Trackers(MetricsList):
         )
 
     def add(self, sums: dict) -> None:
-        """Adds to some means, by their names, sums of weighted values and the sums of their weights."""
+        """Adds to some means, by their names, sums of weighted values and the sums of their weights.
+
+        Raises:
+            KeyError: If there is no such mean.
+        """
+        if unknown := set(sums) - set(self._means):
+            raise KeyError(f"no means {sorted(unknown)}")
         for variable, place in ((self.totals, 0), (self.counts, 1)):
             zero = ops.zeros((), self.dtype)
             parts = [ops.cast(sums[name][place], self.dtype) if name in sums else zero for name in self._means]
@@ -47,7 +53,7 @@ class Trackers(MetricsList):
         return ops.sum(ops.cast(values, self.dtype) * weights), ops.sum(weights)
 
     def keep(self, *values) -> None:
-        """Keeps the latest values, in the order of their names."""
+        """Keeps the latest values, one for each name, in their order."""
         self.latest.assign(ops.stack([ops.cast(value, self.dtype) for value in values]))
 
     def count(self, name: str) -> tf.Tensor:
@@ -63,6 +69,8 @@ class Trackers(MetricsList):
         found = zip(self._means, ops.unstack(means, len(self._means)), strict=True)
         latest = ops.unstack(ops.convert_to_tensor(self.latest), len(self._latest_names))
         return {**dict(found), **dict(zip(self._latest_names, latest, strict=True))}
+
+    get_result = result
 
 
 class Given(MetricsList):

@@ -139,7 +139,7 @@ def centered(
                 slope = tf.raw_ops.LeakyReluGrad(gradients=slope, features=outputs, alpha=negative_slope)
             mean_slope, sizes = mean_of_channels(slope), _known(slope)[:-1]
             count = _number(math.prod(sizes), mean_slope.dtype)
-            if not all(isinstance(size, int) for size in sizes):
+            if not all(isinstance(size, int) and size for size in sizes):
                 mean_slope = tf.where(count > 0, mean_slope, 0)  # The mean of no examples is NaN, their sum is 0.
             centered_slope = slope - tf.cast(reduce(mean_slope, count)[0], slope.dtype)
             return (*tape.gradient(mapped, [inputs, kernel], centered_slope), count * mean_slope)

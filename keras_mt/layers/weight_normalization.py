@@ -103,7 +103,7 @@ class _WeightNormalized(keras.layers.Layer):
         return tf.convert_to_tensor(ops.cast(v * scale, self.compute_dtype))
 
     def _initialize(self, inputs, initialized):
-        v = ops.convert_to_tensor(self.v)
+        v = tf.convert_to_tensor(self.v)
         outputs = ops.cast(self._linear(inputs, self._kernel(v, 1.0 / _norm(v))), self.g.dtype)
         mean, variance = ops.moments(outputs, axes=tuple(range(len(outputs.shape) - 1)))
         self.g.assign(1.0 / ops.sqrt(variance + self._variance_epsilon))
@@ -116,7 +116,7 @@ class _WeightNormalized(keras.layers.Layer):
         if initialized is not None:
             outputs = self._initialize(inputs, initialized)
         else:
-            v = ops.convert_to_tensor(self.v)
+            v = tf.convert_to_tensor(self.v)
             scale = self.g / _norm(v)
             kernel, b = self._kernel(v, scale), tf.convert_to_tensor(self.b)
             if training:
@@ -128,7 +128,7 @@ class _WeightNormalized(keras.layers.Layer):
         return ops.cast(outputs, self.compute_dtype)
 
     def _update_running_mean(self, mean, examples):
-        before = ops.convert_to_tensor(self.running_mean)
+        before = tf.convert_to_tensor(self.running_mean)
         updated = before + (1.0 - self.momentum) * (mean - before)
         # The mean of no examples, on a replica that got none of a small batch, is NaN.
         self.running_mean.assign(tf.where(examples > 0, updated, before))

