@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reading import DamagedFileError
 from keras_mt.experiments.running.evaluation_rows import NETWORKS, read_rows
@@ -94,7 +95,9 @@ def _read(path):
     )
     rows = tuple(read_rows(path / "evaluations.csv"))
     more = results["step"], results.get("data", ""), rows, results.get("chance")
-    return Run(path, results["flags"], student, teacher, *more, average, _machine(results))
+    # Flags that a run of an earlier version does not know: their defaults are what it did.
+    flags = {**Config().identity(), **results["flags"]}
+    return Run(path, flags, student, teacher, *more, average, _machine(results))
 
 
 def _machine(results):

@@ -361,6 +361,15 @@ def test_the_processor_and_its_instructions_are_read(tmp_path):
     assert set(processor(tmp_path / "none")) == {"processor"}
 
 
+def test_a_run_that_did_not_know_a_flag_is_one_with_its_default(tmp_path):
+    write_run(tmp_path, "old", 9.0, 5.0)
+    write_run(tmp_path, "new", 9.0, 7.0, seed=1, ema_every=1, class_balance=0.0)
+    write_run(tmp_path, "other", 9.0, 1.0, ema_every=5)
+    table, _ = tables.all_settings(read(tmp_path))
+    rows = dict(zip(table["what differs"], table["teacher error, %"], strict=True))
+    assert rows == {"ema_every 1": "6.00 ± 1.41 (2 runs)", "ema_every 5": "1.00 (1 run)"}
+
+
 def test_one_number_of_labels_makes_no_figure(tmp_path):
     write_run(tmp_path, "only", 9.0, 9.0, dataset="digits")
     assert figures.errors_by_labels(read(tmp_path)) is None
