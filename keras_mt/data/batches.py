@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mt.data.image_memory import shared_tensor
-from keras_mt.data.pipeline_options import as_it_is, without_copies
+from keras_mt.data.pipeline_options import without_autograph, without_copies
 from keras_mt.data.sampling import Sampling
 from keras_mt.data.shuffling import shuffled_places
 from keras_mt.errors import ArgumentError
@@ -59,7 +59,7 @@ def training_indices(labels: np.ndarray, labeled: np.ndarray, sampling: Sampling
         shown, shards = tf.convert_to_tensor(shown), tf.convert_to_tensor(shards)
         labeled, others = (tf.convert_to_tensor(indices, "int64") for indices in (labeled, others))
 
-    @as_it_is
+    @without_autograph
     def rows(step, replica=0):
         index = tf.concat(
             [
@@ -140,7 +140,7 @@ def training_batches(
     rows = training_indices(labels, labeled, sampling, num_replicas)
     images = shared_tensor(images)
 
-    @as_it_is
+    @without_autograph
     def batch(step, replica):
         index, batch_labels, counted = rows(step, replica)
         x = tf.gather(images, index)
@@ -161,7 +161,7 @@ def steps_and_replicas(first_step: int, replicas: Sequence[int]) -> tf.data.Data
         replicas = tf.constant(replicas, "int64")
     count = tf.size(replicas, out_type=tf.int64)
     shards = tf.data.Dataset.counter(start=first_step * len(replicas))
-    return shards.map(as_it_is(lambda number: (number // count, tf.gather(replicas, number % count))))
+    return shards.map(without_autograph(lambda number: (number // count, tf.gather(replicas, number % count))))
 
 
 def _shards(batch_size, from_labeled, num_replicas):
@@ -256,5 +256,7 @@ def evaluation_batches(
     with tf.device("cpu"):
         labels = tf.constant(labels, "int32")
     borders = tf.data.Dataset.from_tensor_slices([(piece.start, piece.stop) for piece in rows])
-    batches = borders.map(as_it_is(lambda border: (images[border[0] : border[1]], labels[border[0] : border[1]])))
+    batches = borders.map(
+        without_autograph(lambda border: (images[border[0] : border[1]], labels[border[0] : border[1]]))
+    )
     return without_copies(batches.prefetch(2))

@@ -6,7 +6,7 @@ import tensorflow as tf
 _ALL_CORES = 1024
 
 # Autograph would translate each function of a pipeline for the sake of control flow that these do not have.
-as_it_is = tf.autograph.experimental.do_not_convert
+without_autograph = tf.autograph.experimental.do_not_convert
 
 
 def without_tuning(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mt.data.image_memory import shared_tensor
-from keras_mt.data.pipeline_options import as_it_is, without_copies, without_tuning
+from keras_mt.data.pipeline_options import without_autograph, without_copies, without_tuning
 from keras_mt.data.sampling import SEEDS, is_whole
 from keras_mt.data.shuffling import shuffled_places
 from keras_mt.errors import ArgumentError
@@ -99,7 +99,7 @@ def two_stream(
         together = tf.concat([labels, tf.fill(shape, tf.cast(value, labels.dtype))], axis=0)
         return tf.ensure_shape(together, tf.TensorShape([batch_size]).concatenate(spec.shape))
 
-    @as_it_is
+    @without_autograph
     def together(labeled_rows, unlabeled_x):
         labeled_x, labels = labeled_rows
         x = tf.nest.map_structure(lambda *rows: tf.concat(rows, axis=0), labeled_x, unlabeled_x)
@@ -163,11 +163,13 @@ def _batches(data, size, shuffle_buffer, seed, stream):
     tensors = tf.nest.map_structure(shared_tensor, data)
     length = len(tf.nest.flatten(data)[0])
     if shuffle_buffer:  # All of them: a buffer of all indices would take 200 bytes for each, this takes nothing.
-        places_of = as_it_is(lambda step: shuffled_places(length, size, seed, stream, step))
+        places_of = without_autograph(lambda step: shuffled_places(length, size, seed, stream, step))
         batches = tf.data.Dataset.counter().map(places_of)
     else:
         batches = tf.data.Dataset.range(length).repeat().batch(size, drop_remainder=True)
-    return batches.map(as_it_is(lambda places: tf.nest.map_structure(lambda rows: tf.gather(rows, places), tensors)))
+    return batches.map(
+        without_autograph(lambda places: tf.nest.map_structure(lambda rows: tf.gather(rows, places), tensors))
+    )
 
 
 def _repeated(data, shuffle_buffer, seed):

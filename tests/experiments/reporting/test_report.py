@@ -1,7 +1,7 @@
 import json
-import shutil
 
 import pytest
+from support.finished_runs import read, write_run
 from support.programs import run_program
 
 from keras_mt.experiments.errors import RunError, UsageError
@@ -9,39 +9,6 @@ from keras_mt.experiments.reporting import ablations, figures, page, tables
 from keras_mt.experiments.reporting.published import TABLES
 from keras_mt.experiments.reporting.runs import read_runs
 from keras_mt.experiments.running.processor import processor
-
-ROW = "step,student_error,teacher_error,student_classification_cost,teacher_classification_cost\n"
-BASE = {
-    "dataset": "svhn_cropped", "num_labels": "250", "num_extra_unlabeled": 0, "architecture": "convnet13",
-    "phase": "test", "translate": 2, "flip": False, "method": "mean_teacher", "width": 1.0, "precision": "float32",
-    "seed": 0, "data_seed": 0, "ema_decay_during_rampup": 0.99, "ema_decay_after_rampup": 0.999, "student_dropout": 0.5,
-    "teacher_dropout": 0.5, "max_consistency_weight": 1.0, "batch_size": 100,
-}  # fmt: skip
-
-
-def write_run(root, name, student, teacher, step=180_000, data="the original .mat files", top5=None, **flags):
-    """A folder as a finished run leaves it, with errors of our choice."""
-    folder = root / name
-    folder.mkdir(parents=True)
-    seed = flags.get("seed", 0)
-    content = {
-        "step": step, "student": {"error": student}, "teacher": {"error": teacher}, "data": data,
-        "flags": {**BASE, **flags, "data_seed": seed},
-    }  # fmt: skip
-    if top5 is not None:
-        content["teacher"]["top5_error"] = top5
-    (folder / "results.json").write_text(json.dumps(content))
-    (folder / "flags.cfg").write_text("")
-    rows = [
-        f"{step // 2},{min(2 * student, 100)},{min(2 * teacher, 100)},1.0,0.9",
-        f"{step},{student},{teacher},0.5,0.4",
-    ]
-    (folder / "evaluations.csv").write_text(ROW + "\n".join(rows) + "\n")
-    return folder
-
-
-def read(root):
-    return read_runs([str(root)])[0]
 
 
 def test_a_table_holds_mean_deviation_and_number_beside_the_published_figure(tmp_path):
@@ -267,28 +234,6 @@ def test_errors_by_labels_leave_out_the_runs_that_settings_were_chosen_on(tmp_pa
     assert axis.lines[0].get_ydata().tolist() == [9.5, 3.5]
 
 
-def test_ten_splits_are_drawn_in_the_order_of_supervised_errors_and_fewer_are_not(tmp_path):
-    digits = {"dataset": "digits", "num_labels": "50"}
-    for seed in range(10):
-        write_run(tmp_path, f"s-{seed}", 20.0 - seed, 50.0, seed=seed, method="supervised", **digits)
-        if seed < 9:
-            write_run(tmp_path, f"t-{seed}", 50.0, 1.0 + seed, seed=seed, **digits)
-    write_run(tmp_path, "tuning", 50.0, 0.0, seed=9, **{**digits, "phase": "validation"})
-    assert figures.errors_by_split(read(tmp_path)) is None
-    write_run(tmp_path, "t-9", 50.0, 10.0, seed=9, **digits)
-    (axis,) = figures.errors_by_split(read(tmp_path)).axes
-    dots = {line.get_label(): line.get_ydata().tolist() for line in axis.lines if line.get_marker() == "o"}
-    assert dots == {
-        "Supervised only: 15.5 %": [11.0 + place for place in range(10)],
-        "Mean Teacher: 5.5 %": [10.0 - place for place in range(10)],
-    }
-    write_run(tmp_path, "again", 0.0, 0.0, seed=0, student_dropout=0.0, **digits)
-    assert figures.errors_by_split(read(tmp_path)) is None  # Which of two settings it would be about is open.
-    shutil.rmtree(tmp_path / "again")
-    page.write_report(read(tmp_path), [], tmp_path / "report")
-    assert "(report_splits.png)" in (tmp_path / "report" / "report.md").read_text()
-
-
 def test_methods_are_compared_with_mean_teacher_on_the_same_seeds(tmp_path):
     for seed, (supervised, teacher) in enumerate([(9.0, 5.0), (8.0, 9.0), (7.0, 4.0)]):
         write_run(tmp_path, f"supervised-{seed}", supervised, 50.0, seed=seed, dataset="digits", method="supervised")
@@ -368,8 +313,3 @@ def test_a_run_that_did_not_know_a_flag_is_one_with_its_default(tmp_path):
     table, _ = tables.all_settings(read(tmp_path))
     rows = dict(zip(table["what differs"], table["teacher error, %"], strict=True))
     assert rows == {"ema_every 1": "6.00 ± 1.41 (2 runs)", "ema_every 5": "1.00 (1 run)"}
-
-
-def test_one_number_of_labels_makes_no_figure(tmp_path):
-    write_run(tmp_path, "only", 9.0, 9.0, dataset="digits")
-    assert figures.errors_by_labels(read(tmp_path)) is None
