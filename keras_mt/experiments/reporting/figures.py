@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_mt.experiments import colors
 from keras_mt.experiments.reporting.ablations import Ablation
-from keras_mt.experiments.reporting.published import in_order, method_of, name_of
+from keras_mt.experiments.reporting.published import CURVES, in_order, method_of, name_of
 from keras_mt.experiments.reporting.runs import SEEDS, Run
 from keras_mt.experiments.running.curves import label_axes, new_figure
 
@@ -134,6 +134,77 @@ def errors_by_split(runs: list[Run]):
         axis.grid(alpha=0.3)
         axis.legend()
     return figure
+
+
+def errors_by_views(runs: list[Run]):
+    """Returns the figure: error over the unlabeled images seen so far, beside a published curve in gray.
+
+    A panel for each number of labels of a data set for which a curve is published, where supervised training and
+    another method have run; None if there is none. Lines are means over seeds, horizontal ones supervised training at
+    its end; a circle is where a teacher's mean comes down to it to stay.
+
+    Args:
+        runs: Finished runs; those of the validation phase are left out, and those whose batches hold as many labeled
+            images as they happen to.
+    """
+    panels = {}
+    for run in runs:
+        if run.flags["phase"] == "test" and run.flags["dataset"] in CURVES and run.rows:
+            panel = panels.setdefault((run.flags["dataset"], str(run.flags["num_labels"])), {})
+            panel.setdefault((method_of(run.flags), run.setting()), []).append(run)
+    panels = {data: lines for data, panel in panels.items() if len(lines := _over_views(panel)) > 1}
+    if not panels:
+        return None
+    used = in_order(method for lines in panels.values() for method, _, _ in lines)
+    color = _colors(used)
+    figure = new_figure(figsize=(max(7.0, 5.0 * len(panels)), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, ((dataset, labels), lines) in zip(axes, panels.items(), strict=True):
+        curve = CURVES[dataset]
+        axis.plot(curve.views, curve.teacher, "-", color="gray", label=f"teacher, {curve.name}")
+        axis.plot(curve.views, curve.student, "--", color="gray", linewidth=1, label="its student")
+        axis.axhline(curve.supervised, color="gray", linewidth=0.8)
+        _mark_crossing(axis, np.array(curve.views), np.array(curve.teacher), curve.supervised, "gray")
+        supervised = min(errors["student"][-1] for _, views, errors in lines if views is None)
+        for method, views, errors in lines:
+            if views is None:
+                label = f"{name_of(method)}, at the end: {errors['student'][-1]:.1f} %"
+                axis.axhline(errors["student"][-1], color=color[method], linewidth=1.2, label=label)
+                continue
+            label = f"{name_of(method)}, teacher: {errors['teacher'][-1]:.1f} %"
+            axis.plot(views, errors["teacher"], "-", color=color[method], linewidth=2, label=label)
+            axis.plot(views, errors["student"], "--", color=color[method], linewidth=1, label="its student")
+            _mark_crossing(axis, views, errors["teacher"], supervised, color[method])
+        label_axes(axis, "test error (%)")
+        axis.set(xscale="log", title=f"{dataset}, {labels} labels", xlabel="unlabeled images seen, repeats counted")
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.legend(fontsize=8, loc="upper right")
+    return figure
+
+
+def _over_views(panel):
+    """Yields the lines of a panel as `(method, views, errors by network)`, supervised training with None for views."""
+    lines = []
+    for (method, _), runs in sorted(panel.items(), key=lambda item: (item[0][0] != "supervised", item[0][0])):
+        flags, steps = runs[0].flags, {tuple(row["step"] for row in run.rows) for run in runs}
+        supervised = flags["method"] == "supervised"
+        if len(steps) > 1 or not (supervised or str(flags["labeled_per_batch"]).isdecimal()):
+            continue
+        errors = {
+            network: np.mean([[row[f"{network}_error"] for row in run.rows] for run in runs], axis=0)
+            for network, _ in _NETWORKS
+        }
+        unlabeled = None if supervised else flags["batch_size"] - int(flags["labeled_per_batch"])
+        lines.append((method, None if supervised else np.array(steps.pop()) * unlabeled, errors))
+    return lines if lines and lines[0][1] is None else []
+
+
+def _mark_crossing(axis, views, errors, supervised, color):
+    """Draws a circle where a curve comes down to a height to stay, if it does."""
+    above = np.flatnonzero(errors > supervised)
+    after = above[-1] + 1 if len(above) else 0
+    if after < len(errors):
+        axis.plot(views[after], errors[after], "o", color=color, markersize=9, fillstyle="none")
 
 
 def _on_splits(panel):

@@ -12,7 +12,7 @@ from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reading import DamagedFileError, read_text
 from keras_mt.experiments.reporting import ablations, figures, tables
 from keras_mt.experiments.reporting.markdown import escaped
-from keras_mt.experiments.reporting.published import TABLES
+from keras_mt.experiments.reporting.published import CURVES, TABLES
 from keras_mt.experiments.reporting.runs import Run
 from keras_mt.experiments.running.chance import no_better, sentence
 from keras_mt.experiments.running.run_directory import write_atomically
@@ -148,6 +148,15 @@ def _parts(runs, unfinished, introduction):
     if by_split:
         yield "heading", "Error on each split", 2
         yield "splits", "Error on each split into labeled and unlabeled examples; lines are means", by_split
+    by_views = figures.errors_by_views(runs)
+    if by_views:
+        yield "heading", "Error over unlabeled images", 2
+        caption = (
+            "Error over the unlabeled images seen; a circle is where a teacher reaches supervised training's to stay"
+        )
+        yield "views", caption, by_views
+        sources = sorted({f"{curve.name}: {curve.source}" for curve in CURVES.values()})
+        yield "text", f"The gray curve ({'; '.join(sources)}) is another experiment, to compare the shapes with.", None
     by_labels = figures.errors_by_labels(runs)
     if by_labels:
         yield "heading", "Error against the number of labels", 2

@@ -86,6 +86,40 @@ def _steps(columns, mean_teacher, supervised):
     return steps
 
 
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A published curve: errors in percent over the unlabeled images that were seen, repeats counted.
+
+    Attributes:
+        name: What it is, for a legend.
+        source: Where it is published.
+        views: How many unlabeled images had been seen.
+        teacher: Error of the averaged weights at these.
+        student: Error of the student.
+        supervised: Error of supervised training at its end.
+    """
+
+    name: str
+    source: str
+    views: tuple[int, ...]
+    teacher: tuple[float, ...]
+    student: tuple[float, ...]
+    supervised: float
+
+
+# By the name of the data set.
+CURVES = {
+    "cifar10": Curve(
+        "published, 4,000 labels, full width",
+        "result logs of the repository iBelieveCJM/Tricks-of-Semi-supervisedDeepLeanring-Pytorch, one seed; "
+        "supervised 20.3 %",
+        tuple(100 * step for step in (500, 1_000, 2_000, 3_000, 5_000, 6_500, 10_000, 20_000, 50_000, 200_000)),
+        (32.6, 29.6, 25.5, 23.0, 21.0, 20.3, 18.5, 15.9, 14.3, 9.7),
+        (53.2, 38.2, 26.2, 23.1, 22.8, 21.9, 23.3, 19.4, 17.4, 9.8),
+        20.3,
+    )
+}
+
 _CONVNET = {"architecture": "convnet13", "phase": "test"}
 _SVHN = {"250": "250 labels", "500": "500 labels", "1000": "1,000 labels", _ALL: "all 73,257 labels"}
 _CIFAR10 = {"1000": "1,000 labels", "2000": "2,000 labels", "4000": "4,000 labels", _ALL: "all 50,000 labels"}
