@@ -26,7 +26,7 @@ os.environ.update(onednn.environment(onednn.chosen("auto")))
 
 import tensorflow as tf
 from benchmarks import machine, pipeline, small, start, steps
-from benchmarks.timing import interleaved, spreads
+from benchmarks.timing import TimeLeft, interleaved, spreads
 
 _GROUPS = {
     "start": "the programs from their start to the first step",
@@ -34,7 +34,7 @@ _GROUPS = {
     "steps": "the 13-layer ConvNet's steps",
     "small": "fit with MeanTeacher over plain fit of small networks",
 }
-# Of the time: the programs take what they take, and the steps' first turn, which compiles, is not cut off.
+# Of the time that is left; the programs and the first turns, which compile, take what they take.
 _SHARES = {"start": 2, "pipeline": 1, "steps": 5, "small": 2}
 
 
@@ -51,22 +51,23 @@ def main() -> None:
     size = machine.QUICK if options.quick else machine.FULL
     tf.get_logger().setLevel("ERROR")  # Each network has a function of its own, which it takes for retracing.
 
-    shares = {name: _SHARES[name] for name in options.only}
-    most = {name: 60 * options.minutes * share / sum(shares.values()) for name, share in shares.items()}
+    time_left = TimeLeft(60 * options.minutes, {name: _SHARES[name] for name in options.only})
     figures, seconds, torch = {}, {}, None
     # The programs first, while this process is small.
     if "start" in options.only:
+        time_left.of("start")
         figures |= start.measure(size, options.quick)
     if "pipeline" in options.only:
-        figures |= pipeline.measure(size, most["pipeline"])
+        figures |= pipeline.measure(size, time_left.of("pipeline"))
     if "steps" in options.only:
         with steps.Steps(size, options.bfloat16 or machine.computes_bfloat16(), options.torch) as measured:
-            seconds = interleaved(measured.actions, size.repetitions, most["steps"])
+            seconds = interleaved(measured.actions, size.repetitions, time_left.of("steps"))
             torch = measured.torch
         figures |= measured.figures(seconds)
     if "small" in options.only:
         networks = small.SmallNetworks(options.quick)
-        figures |= networks.figures(interleaved(networks.actions, size.repetitions, most["small"]))
+        seconds_of_fit = interleaved(networks.actions, size.repetitions, time_left.of("small"))
+        figures |= networks.figures(seconds_of_fit)
     figures["peak_rss_bytes_benchmark"] = machine.peak_memory()
 
     versions = machine.versions() + (f", torch {torch}" if torch else "")
