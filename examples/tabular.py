@@ -102,6 +102,8 @@ def main(arguments=None):
         parser.error(f"--splits={given.splits}: 1 to {SPLITS} are allowed")
     if given.output and given.output.exists():
         parser.error(f"--output={given.output} exists; name a new file")
+    if given.output and not given.output.parent.is_dir():
+        parser.error(f"--output={given.output}: {given.output.parent} is no folder; make it first")
     print(f"error on unlabeled rows in %, mean of {given.splits} splits; wins, ties and losses of the teacher")
     print(f"{'':8} supervised  its average  teacher   against supervised  against its average")
     lines = ["set,labels,split,supervised,average,teacher"]

@@ -81,7 +81,10 @@ def test_the_example_of_tables_reads_official_splits_and_pairs_both_methods_on_t
     rows = [row.split(",") for row in written.splitlines()[1:]]
     assert [row[:3] for row in rows] == [[name, "10", split] for name in ("Digit1", "Text") for split in "01"]
     assert np.mean([float(row[3]) for row in rows[:2]]) == pytest.approx(errors[0], abs=0.06)
-    for wrong, words in (("--sets=Digit2", "allowed"), ("--splits=13", "allowed"), (f"--output={output}", "new file")):
+    for wrong, words in (
+        ("--sets=Digit2", "allowed"), ("--splits=13", "allowed"),
+        (f"--output={output}", "new file"), (f"--output={tmp_path}/missing/errors.csv", "no folder"),
+    ):  # fmt: skip
         with pytest.raises(SystemExit) as error:
             example.main([wrong])
         assert error.value.code == 2

@@ -183,7 +183,7 @@ def errors_by_views(runs: list[Run]):
 
 
 def _over_views(panel):
-    """Yields the lines of a panel as `(method, views, errors by network)`, supervised training with None for views."""
+    """Returns the lines of a panel as `(method, views, errors by network)`, supervised training with None for views."""
     lines = []
     for (method, _), runs in sorted(panel.items(), key=lambda item: (item[0][0] != "supervised", item[0][0])):
         flags, steps = runs[0].flags, {tuple(row["step"] for row in run.rows) for run in runs}

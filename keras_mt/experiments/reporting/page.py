@@ -32,6 +32,24 @@ _HOW_TO_READ = (
 )
 _TITLE = "Mean Teacher: results"
 _HTML_TITLE = "<title>keras_mt report</title>"
+# Figures of errors: end of the file's name, heading, function, caption, and words after it.
+_FIGURES = (
+    (
+        "splits", "Error on each split", figures.errors_by_split,
+        "Error on each split into labeled and unlabeled examples; lines are means", "",
+    ),
+    (
+        "views", "Error over unlabeled images", figures.errors_by_views,
+        "Error over the unlabeled images seen; a circle is where a teacher reaches supervised training's to stay",
+        "The gray curve ("
+        + "; ".join(f"{curve.name}: {curve.source}; supervised {curve.supervised} %" for curve in CURVES.values())
+        + ") is another experiment, to compare the shapes with.",
+    ),
+    (
+        "labels", "Error against the number of labels", figures.errors_by_labels,
+        "Error against the number of labels: means over seeds, bands of one standard deviation, dots single runs", "",
+    ),
+)  # fmt: skip
 _DOTS_PER_INCH = 100
 _MOST_PANELS = 30  # All ablations of Tarvainen & Valpola (2017) together have 23.
 
@@ -144,26 +162,13 @@ def _parts(runs, unfinished, introduction):
         yield "heading", f"{dataset}: test error by the number of labels", 2
         yield "remark", _not_published(), None
         yield "table", "index", table
-    by_split = figures.errors_by_split(runs)
-    if by_split:
-        yield "heading", "Error on each split", 2
-        yield "splits", "Error on each split into labeled and unlabeled examples; lines are means", by_split
-    by_views = figures.errors_by_views(runs)
-    if by_views:
-        yield "heading", "Error over unlabeled images", 2
-        caption = (
-            "Error over the unlabeled images seen; a circle is where a teacher reaches supervised training's to stay"
-        )
-        yield "views", caption, by_views
-        sources = sorted({f"{curve.name}: {curve.source}" for curve in CURVES.values()})
-        yield "text", f"The gray curve ({'; '.join(sources)}) is another experiment, to compare the shapes with.", None
-    by_labels = figures.errors_by_labels(runs)
-    if by_labels:
-        yield "heading", "Error against the number of labels", 2
-        caption = (
-            "Error against the number of labels: means over seeds, bands of one standard deviation, dots single runs"
-        )
-        yield "labels", caption, by_labels
+    for kind, heading, draw, caption, words in _FIGURES:
+        figure = draw(runs)
+        if figure:
+            yield "heading", heading, 2
+            yield kind, caption, figure
+            if words:
+                yield "text", words, None
     yield "heading", "All settings", 2
     settings, usual = tables.all_settings(runs)
     for shared in usual:

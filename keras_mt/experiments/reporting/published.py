@@ -111,8 +111,7 @@ class Curve:
 CURVES = {
     "cifar10": Curve(
         "published, 4,000 labels, full width",
-        "result logs of the repository iBelieveCJM/Tricks-of-Semi-supervisedDeepLeanring-Pytorch, one seed; "
-        "supervised 20.3 %",
+        "result logs of the repository iBelieveCJM/Tricks-of-Semi-supervisedDeepLeanring-Pytorch, one seed",
         tuple(100 * step for step in (500, 1_000, 2_000, 3_000, 5_000, 6_500, 10_000, 20_000, 50_000, 200_000)),
         (32.6, 29.6, 25.5, 23.0, 21.0, 20.3, 18.5, 15.9, 14.3, 9.7),
         (53.2, 38.2, 26.2, 23.1, 22.8, 21.9, 23.3, 19.4, 17.4, 9.8),
