@@ -10,7 +10,7 @@ from keras import ops
 from keras_mt import tasks
 from keras_mt.losses import LabeledPositions
 from keras_mt.losses.labeled_positions import overrides_call
-from keras_mt.structures import as_rank
+from keras_mt.structures import as_rank, keras_mask
 
 _HINGE_LOSSES = (keras.losses.Hinge, keras.losses.SquaredHinge)
 _HINGE_FUNCTIONS = (keras.losses.hinge, keras.losses.squared_hinge)
@@ -39,7 +39,10 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
         examples = mask > 0
     y, p, w, m = (tf.boolean_mask(rows, examples) for rows in (labels.values, outputs, labels.weight, mask))
     if of_student is not None:
-        value = of_student(examples, y, p, w if labels.weighted or len(mask.shape) > 1 else None)
+        padding = keras_mask(outputs)
+        if padding is not None:
+            p._keras_mask = tf.boolean_mask(padding, examples)  # Keras' losses leave padding out of their means.
+        value = of_student(examples, y, p, _weights_of_student(output, labels, w))
         # As Keras' own step has it, which divides by the number of replicas what is to be summed over them.
         return value * tf.distribute.get_strategy().num_replicas_in_sync
     require_form(output.loss, f"loss of {output}", labels.values, output)
@@ -71,6 +74,18 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
     if reduction == "mean_with_sample_weight":
         return ops.divide_no_nan(ops.sum(values), ops.sum(ops.cast(w, values.dtype) * ops.ones_like(values)))
     return ops.sum(values) if reduction == "sum" else ops.mean(values)
+
+
+def _weights_of_student(output, labels, w):
+    """The weights that a `compute_loss` gets: None, or one number an example or position."""
+    if not output.task.each_output:
+        return w if labels.weighted or len(labels.mask.shape) > 1 else None
+    tasks.require(
+        ops.all(w == w[..., :1]),
+        f"A `compute_loss` takes one weight for all columns of {output}, so labels that are missing in some of them, "
+        "and weights of classes or columns, can't reach it; use a loss, without an own `compute_loss`",
+    )
+    return w[..., 0] if labels.weighted or len(labels.mask.shape) > 2 else None
 
 
 def check_hinge(output, labels, whole: bool) -> None:

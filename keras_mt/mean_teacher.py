@@ -25,6 +25,7 @@ from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
 from keras_mt.losses_of_users import check_hinge
 from keras_mt.outputs import Output, Sum
+from keras_mt.own_compute_loss import OwnComputeLoss
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.perturbation import DIVERGENCES
 from keras_mt.structures import as_rank, in_places, names_of, spread, spread_metrics
@@ -265,6 +266,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._trackers = self._make_trackers()
         self._fitted, self._fitted_in_batches = [], False
         self._label_shapes = {}
+        self._compiled_student = False
         self._compared = not self._followers()
         self._warned_of_nothing = False
         self.built = True
@@ -307,7 +309,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 added.append(list(self.student.losses))
                 goals = self._goals(target, certain, mixture)
             labels = self._labels(y, outputs, sample_weight, self._class_weight)
-            costs = self._costs(x, labels, outputs, goals, known, weight, self._penalties(added), mixture)
+            costs = self._costs(x, labels, outputs, goals, known, weight, added, mixture)
             loss = tf.add_n(costs.totals())
             scaled_loss = self.optimizer.scale_loss(loss)
 
@@ -452,7 +454,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             for output in self.outputs_of_student
         ]
 
-    def _costs(self, x, labels, outputs, goals, known, weight, penalties, mixture):
+    def _costs(self, x, labels, outputs, goals, known, weight, added, mixture):
         """All costs of a batch, each divided by what it is to be divided by over all replicas."""
         trained = self.outputs_of_student
         sums = [
@@ -489,11 +491,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             value = self.logit_distance(outputs[0], outputs[1]) * tf.distribute.get_strategy().num_replicas_in_sync
             share = 1.0 if self.logit_distance.reduction == "sum" else ops.cast(rows / rows_of_all, value.dtype)
             distance = [self.logit_distance_weight * value * share]
-        return _Costs(of_labels, consistency, distance, penalties, rows, rows_of_all)
+        return _Costs(of_labels, consistency, distance, self._penalties(added), rows, rows_of_all)
 
     def _label_cost(self, x, output, labels, outputs, mixture):
         """The cost of labels of a batch; of mixed labeled examples that of both labels."""
-        own_loss = self._own_loss(x, output)
+        own_loss = self._own_loss(x, output, training=True)
         if not (mixture and self.mixing.labels):
             return output.label_cost(labels, outputs, own_loss)
         parts = [(s, output.label_cost(part, outputs, own_loss)) for s, part in mixture.labels(output, labels)]
@@ -502,25 +504,23 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         total = tf.add_n([ops.cast(share, s.total.dtype) * s.total for share, s in parts])
         return Sum(total, tf.add_n([share * ops.cast(s.count, "float32") for share, s in parts]))
 
-    def _own_loss(self, x, output):
+    def _own_loss(self, x, output, training):
         """The student's own `compute_loss`, for the labeled rows of a batch."""
         if output.compute_loss is None:
             return None
 
         def of_labeled(examples, y, y_pred, weight):
             rows = keras.tree.map_structure(lambda part: tf.boolean_mask(part, examples), x)
-            return output.compute_loss(rows, y, y_pred, weight, training=True)
+            return output.compute_loss(rows, y, y_pred, weight, training)
 
         return of_labeled
 
     def _penalties(self, added):
         """What layers add to the loss: activity losses of each pass, and penalties of weights once."""
-        first, *others = added
-        if self._calls_compute_loss():
-            first = []  # `keras.Model.compute_loss` has added them.
-        every = [ops.sum(loss) for part in (first, *others) for loss in part]
-        if not every:
+        every = [ops.sum(loss) for part in added for loss in part]
+        if not every or not self._wants_penalties():
             return []
+        others = added[1:]
         twice = (
             [v.regularizer(v) for v in self.student.trainable_weights if v.regularizer is not None] if others else []
         )
@@ -572,11 +572,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             outputs = keras.tree.flatten(network(x, training=False))
             labels = self._labels(y, outputs, sample_weight, None)
             rows = ops.cast(ops.shape(labels[0].mask)[0], "float32")
-            penalty = tf.add_n([tf.zeros(()), *(ops.cast(ops.sum(loss), "float32") for loss in network.losses)])
-            sums[f"{name}_penalty"] = penalty * rows, rows
+            added = list(network.losses)
             for output, of_output in zip(self.outputs_of_student, labels, strict=True):
                 prediction = outputs[output.place]
-                cost = output.label_cost(of_output, prediction, self._own_loss(x, output))
+                cost = output.label_cost(of_output, prediction, self._own_loss(x, output, training=False))
                 count = ops.cast(cost.count, cost.total.dtype)
                 mean = ops.divide_no_nan(cost.total, count)
                 sums[output.metric_name(f"{name}_label_cost")] = mean * count, count
@@ -586,6 +585,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                     sums[output.metric_name(f"{name}_top5_error")] = self._trackers.sums(errors, of_output.mask)
                 if network is self.predictor:
                     output.update_metrics(of_output, prediction)
+            penalties = [ops.cast(ops.sum(loss), "float32") for loss in added if self._wants_penalties()]
+            sums[f"{name}_penalty"] = tf.add_n([tf.zeros(()), *penalties]) * rows, rows
         self._trackers.add(sums)
         return self.logs_of_replica(self.get_metrics_result())
 
@@ -808,8 +809,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def _calls_compute_loss(self):
-        return any(output.compute_loss for output in self.outputs_of_student)
+    def _wants_penalties(self):
+        """Whether layers' losses count: they do, unless the student's own `compute_loss` never asks for them."""
+        own = self.outputs_of_student[0].compute_loss
+        return own is None or own.asks_for_losses
 
     def _compute_loss_of_student(self, loss):
         if not student_checks.own_method(self.student, "compute_loss"):
@@ -819,10 +822,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 f"The student's own `compute_loss` ({type(self.student).__name__}) can be called for one output. "
                 f"Received: a student with {len(self.student.outputs)}"
             )
-        if not self.student.compiled:
+        if loss is not None or self._compiled_student or not self.student.compiled:
             (output,) = self.outputs_of_student
-            self.student.compile(loss=loss or output.task.loss(output.from_logits, "sum_over_batch_size"))
-        return self.student.compute_loss
+            own = output.task.loss(output.from_logits, "sum_over_batch_size")
+            self.student.compile(loss=own if loss is None else loss)
+            self._compiled_student = True
+        return OwnComputeLoss(self.student)
 
     def fit(
         self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,

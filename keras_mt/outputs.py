@@ -14,7 +14,7 @@ from keras_mt.distribution import sum_over_replicas
 from keras_mt.losses import ClassificationCost, Confident, MultiLabelCost, RegressionCost
 from keras_mt.losses.labeled_positions import overrides_call
 from keras_mt.losses_of_users import call_loss, require_form, value_of_labeled
-from keras_mt.structures import as_rank
+from keras_mt.structures import as_rank, keras_mask
 from keras_mt.tasks import TASKS
 
 _OWN_LOSSES = (ClassificationCost, MultiLabelCost, RegressionCost)
@@ -351,8 +351,3 @@ class Output:
             return True
 
         tf.cond(ops.any(examples), update, lambda: False)
-
-
-def keras_mask(outputs):
-    """Returns the mask that layers have attached to outputs (`Embedding(mask_zero=True)`), or None."""
-    return getattr(outputs, "_keras_mask", None)  # Keras has no public way to read it; it is pinned.

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_mt import tasks
 from keras_mt.averages import restore_statistics, snapshot_statistics
-from keras_mt.outputs import keras_mask
+from keras_mt.structures import keras_mask
 from keras_mt.views import noise_variables, set_noise
 
 _STUDENT, TARGET, _UNLABELED = 0, 1, 2  # Passes of a step with noise of their own; those of views follow.

@@ -105,3 +105,8 @@ def as_rank(weights, values):
     while len(weights.shape) > len(values.shape) and weights.shape[-1] == 1:
         weights = ops.squeeze(weights, -1)
     return weights
+
+
+def keras_mask(outputs):
+    """Returns the mask that layers have attached to outputs (`Embedding(mask_zero=True)`), or None."""
+    return getattr(outputs, "_keras_mask", None)  # Keras has no public way to read it; it is pinned.

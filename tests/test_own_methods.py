@@ -20,7 +20,7 @@ class OwnLoss(keras.Model):
     """Adds to the usual loss, as a label smoothing or a margin of one's own would."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        SEEN.append((len(x), len(y), len(y_pred)))
+        SEEN.append((x.shape[0], y.shape[0], y_pred.shape[0]))
         cost = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
         return 2.0 * tf.reduce_mean(cost) + 0.5
 
@@ -72,3 +72,91 @@ def test_options_of_the_optimizer_give_what_they_give_without_a_teacher(compilin
         weights.append(network.get_weights())
     for got, right in zip(*weights, strict=True):
         np.testing.assert_allclose(got, right, atol=1e-6)
+
+
+@keras.saving.register_keras_serializable("tests_own_methods")
+class PassesOn(keras.Model):
+    """As people override it who print or count something; written before Keras gave it `training`."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        return super().compute_loss(x, y, y_pred, sample_weight)
+
+
+@keras.saving.register_keras_serializable("tests_own_methods")
+class TellsTraining(keras.Model):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        SEEN.append(training)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+
+def penalized(kind):
+    inputs = keras.Input((4,))
+    dense = keras.layers.Dense(3, kernel_initializer="ones", kernel_regularizer="l2", activity_regularizer="l2")
+    return kind(inputs, dense(inputs))
+
+
+@pytest.mark.parametrize("kind", [PassesOn, OwnLoss])
+def test_what_layers_add_counts_as_it_does_in_keras_beside_an_own_compute_loss(kind):
+    model = keras_mt.MeanTeacher(penalized(kind), method="supervised")
+    model.compile(keras.optimizers.SGD(0.0), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    adds = kind is PassesOn  # The other one never asks for it, and so has no penalties under Keras either.
+    student = model.student
+    right = cost(student, 1.0 if adds else 2.0) + (0.0 if adds else 0.5)
+    student(X)
+    penalties = float(sum(student.losses)) if adds else 0.0
+    got = model.fit(X, Y, batch_size=8, shuffle=False, verbose=0).history["loss"][0]
+    np.testing.assert_allclose(got, right * HERE.mean() + penalties, rtol=1e-5)
+    for weight in model.teacher.weights:
+        weight.assign(tf.zeros_like(weight))
+    evaluated = model.evaluate(X[HERE], Y[HERE], batch_size=8, verbose=0, return_dict=True)
+    student(X[HERE])
+    penalties = float(sum(student.losses)) if adds else 0.0
+    np.testing.assert_allclose(evaluated["student_loss"], right + penalties, rtol=1e-5)
+    np.testing.assert_allclose(evaluated["loss"], np.log(3.0) if adds else 2 * np.log(3.0) + 0.5, rtol=1e-5)
+
+
+def test_an_own_compute_loss_is_told_whether_it_is_training():
+    SEEN.clear()
+    model = keras_mt.MeanTeacher(student_of(TellsTraining), method="supervised")
+    model.compile(keras.optimizers.SGD(0.0))
+    model.fit(X, Y, verbose=0)
+    assert set(SEEN) == {True}
+    SEEN.clear()
+    model.evaluate(X, Y, verbose=0)
+    assert set(SEEN) == {False}
+
+
+def test_an_own_compute_loss_takes_the_loss_that_compile_was_given_last():
+    student = student_of(PassesOn)
+    student.compile(loss=lambda y, outputs: 3.0 + 0.0 * outputs[:, 0])
+    model = keras_mt.MeanTeacher(student, method="supervised", reduction="labeled")
+    for loss, right in ((None, 3.0), (lambda y, outputs: 4.0 + 0.0 * outputs[:, 0], 4.0), ("mae", None)):
+        model.compile(keras.optimizers.SGD(0.0), loss=loss)
+        if right:
+            np.testing.assert_allclose(model.fit(X, Y, verbose=0).history["classification_cost"], right)
+
+
+def test_an_own_compute_loss_takes_yes_or_no_outputs_that_have_all_their_labels():
+    y = np.random.default_rng(0).integers(0, 2, (8, 3))
+    y[5:] = -1
+    model = keras_mt.MeanTeacher(student_of(PassesOn), task="multilabel", method="supervised", reduction="labeled")
+    model.compile(keras.optimizers.SGD(0.0), loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    right = keras.losses.binary_crossentropy(y[:5], model.student(X[:5]), from_logits=True)
+    np.testing.assert_allclose(model.fit(X, y, verbose=0).history["classification_cost"], np.mean(right), rtol=1e-5)
+    y[0, 1] = -1
+    with pytest.raises(ValueError, match="one weight for all columns"):
+        model.fit(X, y, verbose=0)
+
+
+def test_an_own_compute_loss_leaves_padding_out_as_in_keras():
+    tokens = np.array([[3, 1, 2, 0, 0, 0], [5, 4, 0, 0, 0, 0], [1, 2, 3, 4, 5, 0], [2, 2, 2, 2, 0, 0]])
+    y = np.arange(24).reshape(4, 6) % 3
+    inputs = keras.Input((6,), dtype="int32")
+    hidden = keras.layers.LSTM(5, return_sequences=True)(keras.layers.Embedding(6, 4, mask_zero=True)(inputs))
+    student = PassesOn(inputs, keras.layers.Dense(3)(hidden))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    student.compile(keras.optimizers.SGD(0.0), loss=loss)
+    right = student.evaluate(tokens, y, verbose=0)
+    model = keras_mt.MeanTeacher(student, method="supervised")
+    model.compile(keras.optimizers.SGD(0.0), loss=loss)
+    np.testing.assert_allclose(model.fit(tokens, y, verbose=0).history["classification_cost"], right, rtol=1e-5)
