@@ -1,5 +1,7 @@
 """The structure of a student's outputs, and what an argument says of each of them."""
 
+import copy
+
 import keras
 from keras import ops
 
@@ -23,7 +25,7 @@ def spread(value, template, argument: str) -> list:
                 f"Argument `{argument}` must have one entry for each output of {sorted(template)}. "
                 f"Received: {sorted(map(str, value))}"
             )
-        return [part for key in sorted(template) for part in spread(value[key], template[key], argument)]
+        return [part for key in _keys(template) for part in spread(value[key], template[key], argument)]
     if isinstance(template, (list, tuple)):
         if not isinstance(value, (list, tuple)):
             value = [value] * len(template)
@@ -76,7 +78,7 @@ def spread_metrics(given, template, argument: str) -> list[list]:
         if isinstance(given, dict) and set(given) - set(template):
             unknown = sorted(set(given) - set(template))
             raise ValueError(f"Argument `{argument}` must name outputs of {sorted(template)}. Received: {unknown}")
-        parts = [(given.get(key) if isinstance(given, dict) else given, template[key]) for key in sorted(template)]
+        parts = [(given.get(key) if isinstance(given, dict) else given, template[key]) for key in _keys(template)]
     elif isinstance(template, (list, tuple)):
         each = isinstance(given, (list, tuple)) and len(given) == len(template)
         parts = list(zip(given if each else [given] * len(template), template, strict=True))
@@ -88,7 +90,7 @@ def spread_metrics(given, template, argument: str) -> list[list]:
 def names_of(template, student: keras.Model | None = None) -> list[str]:
     """Returns the names of outputs, as Keras has them: keys of a dict, else the names of the layers."""
     if isinstance(template, dict):
-        return ["_".join(filter(None, (key, name))) for key in sorted(template) for name in names_of(template[key])]
+        return ["_".join(filter(None, (key, name))) for key in _keys(template) for name in names_of(template[key])]
     if isinstance(template, (list, tuple)):
         given = list(getattr(student, "output_names", None) or [])
         flat = [name for part in template for name in (names_of(part) or [""])]
@@ -96,6 +98,14 @@ def names_of(template, student: keras.Model | None = None) -> list[str]:
             return given
         return [f"output_{i}" for i in range(len(flat))]
     return [""]
+
+
+def _keys(template):
+    """The keys of a dict of outputs, in the order in which `keras.tree` flattens it: not of each kind is it sorted."""
+    named = copy.copy(template)
+    for key in template:
+        named[key] = key
+    return keras.tree.flatten(named)
 
 
 def as_rank(weights, values):
