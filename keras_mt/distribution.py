@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_mt import tasks
+from keras_mt import tasks, xla
 
 # An iterator of TensorFlow 2.21 that is deleted while it reads ahead for the devices can end the process: its
 # background thread then reads from what is freed (MultiDeviceIterator). `fit` deletes one each time it looks at the
@@ -118,6 +118,32 @@ class ReplicatedModel:
     def before_first_step(self, batch) -> None:
         """Called under a strategy with the first batch of one replica, before `fit` or `evaluate` begins."""
 
+    def check_compiled(self, optimizer: keras.optimizers.Optimizer, jit_compile) -> None:
+        """Refuses what neither Keras nor TensorFlow can do on replicas, and would tell in other words.
+
+        Args:
+            optimizer: That of `compile`.
+            jit_compile: Likewise.
+
+        Raises:
+            ValueError: If gradients are to accumulate, or steps to be compiled by XLA, under a mirrored strategy.
+        """
+        kinds = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy)
+        if not self._under_strategy or not isinstance(self.distribute_strategy, kinds):
+            return
+        name = type(self.distribute_strategy).__name__
+        steps = getattr(optimizer, "inner_optimizer", optimizer).gradient_accumulation_steps
+        if steps:
+            raise ValueError(
+                f"Gradients can't be accumulated under a {name}: leave out `gradient_accumulation_steps` and make "
+                f"batches as large as several. Received: an optimizer with gradient_accumulation_steps={steps}"
+            )
+        if jit_compile and jit_compile != "auto":
+            raise ValueError(
+                f'Steps can\'t be compiled by XLA under a {name}: leave `jit_compile` at "auto", or use no strategy on '
+                f"one device. Received: jit_compile={jit_compile}"
+            )
+
     def check_shares(self, layers, examples: int, batch_size: int) -> None:
         """Checks that each replica gets examples of each batch of arrays, if the network needs some.
 
@@ -169,11 +195,13 @@ class ReplicatedModel:
         return self.distribute_strategy.experimental_local_results(values)[0]
 
     def make_train_function(self, force=False):
-        super().make_train_function(force)
+        with xla.left_to_steps(self):
+            super().make_train_function(force)
         self.train_function = self._reporting(self.train_function, "training")
 
     def make_test_function(self, force=False):
-        super().make_test_function(force)
+        with xla.left_to_steps(self):
+            super().make_test_function(force)
         self.test_function = self._reporting(self.test_function, "evaluation")
 
     def _reporting(self, function, what):

@@ -20,6 +20,7 @@ from keras_mt import (
     serving,
     student_checks,
     tasks,
+    xla,
 )
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
@@ -273,6 +274,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     # One step ----------------------------------------------------------------------------------------------------
 
+    @xla.checked(training=True)
     def train_step(self, data):
         x, y, sample_weight = self._unpack(data)
         first_batch.require_finite(x)
@@ -342,6 +344,15 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """Returns `(x, flat labels, flat weights of examples)` of a batch."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         return x, self._flat_labels(y), self._spread(sample_weight, "sample_weight")
+
+    def check_batch(self, data, training: bool) -> None:
+        """Checks a batch before a step that is compiled by XLA; see `xla.checked`."""
+        x, y, sample_weight = self._unpack(data)
+        if training:
+            first_batch.require_finite(x)
+        if not (training and self._augment_both):  # Which may make the labels.
+            for output in self.outputs_of_student:
+                output.labels(y[output.place], None, sample_weight[output.place], None)
 
     def _split_index(self, x, training=False):
         if self.prediction_ensembles:
@@ -564,6 +575,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     # Evaluation, prediction ----------------------------------------------------------------------------------------
 
+    @xla.checked(training=False)
     def test_step(self, data):
         x, y, sample_weight = self._unpack(data)
         x, _ = self._split_index(x)
@@ -778,6 +790,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if not scaled and low_precision.computes_in("float16", self.student):
             # Keras would look at the dtype policy of this wrapper, which is float32.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        self.check_compiled(optimizer, jit_compile)
         self._check_unchanged()
         for network in list(self._networks().values())[1:]:
             teachers.follow_trainable(self.student, network)
@@ -796,6 +809,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             jit_compile=jit_compile,
             auto_scale_loss=False,
         )
+        self.findings = xla.Findings() if self.jit_compile else None
         self._given_to_compile = {
             "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
             "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly,

@@ -147,8 +147,10 @@ class Output:
                 f"`sample_weight` must be one number an example, or of the shape {tuple(mask.shape)} of the labels of "
                 f"{self}. Received: shape {tuple(weights.shape)}"
             )
-        tasks.require(ops.all(ops.isfinite(weights)), "`sample_weight` must hold finite numbers. Received: others")
-        return weights
+        finite = ops.all(ops.isfinite(weights))
+        operations = tasks.require(finite, "`sample_weight` must hold finite numbers. Received: others")
+        with tf.control_dependencies(operations):  # Nothing may be trained on them before that.
+            return tf.identity(weights)
 
     def _classes(self, values):
         if self.task_name == "multiclass":

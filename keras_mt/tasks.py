@@ -1,5 +1,7 @@
 """What a network's outputs mean: which labels they have, which losses, and what an error is."""
 
+import contextlib
+import contextvars
 import dataclasses
 import re
 import warnings
@@ -266,6 +268,17 @@ def check_arrays(task: str, labels: np.ndarray, shape: tuple, name: str) -> None
 
 
 _BEGIN, _END = "keras_mt: ", " :keras_mt"
+_kept_in = contextvars.ContextVar("kept_in", default=None)
+
+
+@contextlib.contextmanager
+def kept_in(findings):
+    """Lets `require` pass what it is given on to an `xla.Findings`, where assertions would be dropped."""
+    token = _kept_in.set(findings)
+    try:
+        yield
+    finally:
+        _kept_in.reset(token)
 
 
 def require(condition, sentence: str, value="") -> list:
@@ -279,6 +292,9 @@ def require(condition, sentence: str, value="") -> list:
     Returns:
         The operations that what must not run before them is to depend on: none in eager mode.
     """
+    if (findings := _kept_in.get()) is not None:
+        findings.add(condition, sentence, value)
+        return []
     operation = tf.debugging.Assert(condition, [f"{_BEGIN}{sentence}{_END}", value])
     return [] if operation is None else [operation]
 
