@@ -1,6 +1,7 @@
 """What `fit` was given, looked into before training: arrays, tensors, pandas, data sets, generators."""
 
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -100,6 +101,17 @@ def rows_of(x, count: int):
         return part[:count] if isinstance(part, tf.RaggedTensor) else tf.convert_to_tensor(part[:count])
 
     return keras.tree.map_structure(first, x)
+
+
+def rows_of_training(x, validation_split: float) -> int:
+    """Returns how many first rows of arrays are trained on, as `keras.Model.fit` cuts off the last for validation."""
+    rows = keras.tree.flatten(x)[0].shape[0]
+    return math.floor(rows * (1.0 - validation_split))
+
+
+def first_labels(y, count: int):
+    """Returns the first of arrays of labels, of which some may be None."""
+    return keras.tree.map_structure(lambda part: None if part is None else part[:count], y)
 
 
 def check_pandas(values, argument: str) -> None:

@@ -269,7 +269,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._label_shapes = {}
         self._compiled_student = False
         self._compared = not self._followers()
-        self._warned_of_nothing = False
+        self._warned_of_nothing = set()
         self.built = True
 
     # One step ----------------------------------------------------------------------------------------------------
@@ -735,10 +735,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def _warn_of_nothing(self):
         counts = {o: float(self._trackers.count(o.metric_name("student_error"))) for o in self.outputs_of_student}
         nothing = [str(output) for output, count in counts.items() if not count]
-        if nothing and not self._warned_of_nothing:
-            self._warned_of_nothing = True
+        if nothing and self._reported not in self._warned_of_nothing:
+            self._warned_of_nothing.add(self._reported)
+            where = " in an epoch of training" if self._reported == "training" else ""
             warnings.warn(
-                f"No labeled example for {' and '.join(nothing)}: its errors, loss and metrics are NaN.", stacklevel=3
+                f"No labeled example{where} for {' and '.join(nothing)}: its errors, loss and metrics are NaN.",
+                stacklevel=3,
             )
 
     # What Keras asks of a model ---------------------------------------------------------------------------------
@@ -858,7 +860,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             self._fitted, x = first_batch.peek(x, y, _SHARES_OF if self._wants_shares(callbacks) else 1)
         try:
             if not first_batch.is_batched(x) and self._fitted:
-                self._check_arrays(*self._fitted[0])
+                given, labels = self._fitted[0]
+                trained = first_batch.rows_of_training(given, validation_split if validation_data is None else 0.0)
+                self._check_arrays(given, labels, trained)
+                self._fitted = [(given, first_batch.first_labels(labels, trained))]
                 if kwargs.get("steps_per_epoch") is None and self._under_strategy:
                     examples = keras.tree.flatten(x)[0].shape[0]
                     self.check_shares(
@@ -889,6 +894,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """As `keras.Model.evaluate`, of both networks; `loss` and the compiled metrics are the teacher's."""
+        if kwargs.get("_use_cached_eval_dataset"):  # After an epoch of `fit`, whose metrics are reset next.
+            self._warn_of_nothing()
         self._note_labels("test_function", x, y)
         with self._sentences():
             results = super().evaluate(x, y, *args, **kwargs)
@@ -1078,13 +1085,13 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             setattr(self, function, None)
             self._label_shapes[function] = shapes
 
-    def _check_arrays(self, x, y):
+    def _check_arrays(self, x, y, trained):
         first_batch.check_finite(x)
         y = self._flat_labels(y)
         for output in self.outputs_of_student:
             labels = y[output.place]
             if isinstance(labels, np.ndarray):
-                tasks.check_arrays(output.task_name, labels, self._given_shape(output), output.labels_name)
+                tasks.check_arrays(output.task_name, labels, self._given_shape(output), output.labels_name, trained)
                 check_hinge(output, labels, whole=True)
         if self.prediction_ensembles and isinstance(x, (tuple, list)) and len(x) > 1:
             example = x[1]

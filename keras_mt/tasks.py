@@ -229,17 +229,18 @@ class _NumPy:
     cast = staticmethod(lambda values, dtype: values.astype(dtype))
 
 
-def check_arrays(task: str, labels: np.ndarray, shape: tuple, name: str) -> None:
-    """Checks all labels of arrays before training.
+def check_arrays(task: str, labels: np.ndarray, shape: tuple, name: str, trained: int | None = None) -> None:
+    """Checks all labels of arrays before training, and that there are some to train on.
 
     Args:
         task: Name of the task.
         labels: Labels of all examples, of any dtype that can hold -1, or of booleans.
         shape: Shape of the outputs, the batch first.
         name: What the labels are called in a sentence.
+        trained: How many of the first examples are trained on, others being for validation; None for all.
 
     Raises:
-        ValueError: If some are no labels of the task, or all are missing.
+        ValueError: If some are no labels of the task, or all that are trained on are missing.
     """
     check_shape(task, labels, shape, name)
     if not labels.size:
@@ -247,10 +248,13 @@ def check_arrays(task: str, labels: np.ndarray, shape: tuple, name: str) -> None
     for wrong, value, sentence in _findings(task, labels, shape, name, _NumPy()):
         if wrong:
             raise ValueError(f"{sentence}{value:g}")
+    which = "of them"
+    if trained and trained < len(labels):
+        labels, which = labels[:trained], f"{trained} that `validation_split` leaves"
     _, labeled = TASKS[task].mask(tf.convert_to_tensor(labels), len(shape))
     if not labeled.numpy().any():
         missing = "NaN" if task == "regression" else UNLABELED
-        raise ValueError(f"{name} must hold labeled examples. Received: {missing} (unlabeled) for all of them")
+        raise ValueError(f"{name} must hold labeled examples. Received: {missing} (unlabeled) for all {which}")
     if task == "multilabel":
         no = ((labels >= 0) & (labels < 1)).reshape(-1, shape[-1] or labels.shape[-1]).any(axis=0)
         if not no.all():

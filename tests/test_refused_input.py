@@ -45,6 +45,21 @@ def test_fit_refuses(batch, case):
     assert all((a == b.numpy()).all() for a, b in zip(before, model.weights, strict=True))
 
 
+def test_labels_are_counted_in_what_validation_split_leaves_to_train_on(batch):
+    images, labels = batch
+    student = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    model = keras_mt.MeanTeacher(student)
+    model.compile()
+    automatic = keras_mt.MeanTeacherCallback("auto", verbose=False)
+    arguments = {"validation_split": 0.25, "verbose": 0, "callbacks": [automatic]}
+    with pytest.raises(ValueError, match=r"Received: -1 \(unlabeled\) for all 24 that `validation_split` leaves"):
+        model.fit(images, labels[::-1], **arguments)
+    with pytest.raises(ValueError, match="Received: 4"):  # Others are looked at, too.
+        model.fit(images, with_(labels, 4, -1), **arguments)
+    model.fit(images, labels, **arguments)
+    assert automatic.maximum == pytest.approx(16 * 8 / 24)
+
+
 def test_fit_warns_of_a_class_without_a_labeled_example(batch):
     images, labels = batch
     model = keras_mt.MeanTeacher(small_convnet())

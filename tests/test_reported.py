@@ -104,6 +104,14 @@ def test_nothing_labeled_is_nan_with_one_warning(task):
         assert all(np.isnan(value) for value in result.values()), result
 
 
+def test_an_epoch_of_training_without_a_label_is_told_before_validation_resets_its_metrics():
+    model = wrapped()
+    batches = tf.data.Dataset.from_tensor_slices((X, np.full(10, -1))).batch(5)
+    callback = keras_mt.MeanTeacherCallback(1.0, 0.5, verbose=False)
+    with pytest.warns(UserWarning, match="No labeled example in an epoch of training for the output"):
+        model.fit(batches, verbose=0, shuffle=False, callbacks=[callback], validation_data=(X[HERE], Y[HERE]))
+
+
 def penalized():
     return keras.Sequential([
         keras.Input((4,)),
