@@ -92,9 +92,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         reduction: `"batch"`: costs of labels and consistency costs are divided by the whole batch, as published; or
             `"labeled"`: costs of labels by the number of labeled examples, consistency costs by the number of examples
             that take part in them.
-        separate_passes: If given, the number k of labeled rows that each batch begins with: they and the unlabeled rows
-            are forwarded separately, with batch statistics of their own, and the consistency cost is that of unlabeled
-            rows (the protocol of TorchSSL).
+        separate_passes: If given, the number k of labeled rows that each batch begins with, all others being unlabeled:
+            they and the unlabeled rows are forwarded separately, with batch statistics of their own, and the
+            consistency cost is that of unlabeled rows (the protocol of TorchSSL). `keras_mt.data.two_stream` makes such
+            batches; `fit(shuffle=True)` on arrays does not, and is refused.
         statistics_of: Which separate passes update running statistics: `"labeled"`, the student's labeled pass
             alone; or `"unlabeled"`, the unlabeled pass of each network. The latter is for labels in one domain only:
             the teacher sees the target domain alone, and has its statistics (French et al. 2018).
@@ -311,6 +312,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 added.append(list(self.student.losses))
                 goals = self._goals(target, certain, mixture)
             labels = self._labels(y, outputs, sample_weight, self._class_weight)
+            self._passes.require_order(self.outputs_of_student, labels)
             costs = self._costs(x, labels, outputs, goals, known, weight, added, mixture)
             loss = tf.add_n(costs.totals())
             scaled_loss = self.optimizer.scale_loss(loss)

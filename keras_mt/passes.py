@@ -61,6 +61,14 @@ class JointPasses:
         """Returns the weights of the consistency cost, of the shape of `labeled` or `[batch]`; None for all alike."""
         return None if on_labeled else 1.0 - labeled
 
+    def require_order(self, outputs: list, labels: list) -> None:
+        """Checks inside of a step that labeled rows are where these passes look for them.
+
+        Args:
+            outputs: The `outputs.Output`s that are trained.
+            labels: The `outputs.Labels` of each.
+        """
+
     def _noisy(self, network, x, step, draw):
         set_noise(noise_variables(network), self.seed, step, draw)
         return keras.tree.flatten(network(x, training=True))
@@ -108,6 +116,25 @@ class SeparatePasses(JointPasses):
 
     def mask(self, labeled, on_labeled):
         return tf.cast(tf.range(tf.shape(labeled)[0]) >= self._labeled_here(), "float32")
+
+    def require_order(self, outputs, labels):
+        labeled = tf.reduce_any(tf.stack([of_output.examples for of_output in labels]), axis=0)
+        k = self._labeled_here()
+        makers = (
+            "batches of `keras_mt.data.two_stream`, or arrays in this order, batch by batch, with `shuffle=False`"
+            if k == self.num_labeled
+            else "on replicas those of `keras_mt.distribution.distributed`, since Keras cuts a batch in pieces"
+        )
+        sentence = (
+            f"Argument `separate_passes`={self.num_labeled} needs batches that begin with that many labeled rows, all "
+            f"others unlabeled: {makers}. Received: a batch (of one replica) with "
+        )
+        later = tf.reduce_sum(tf.cast(labeled[k:], "int32"))
+        tasks.require(later == 0, sentence + f"labeled rows after the first {k}: ", later)
+        if all(output.task_name == "multiclass" and output.rank == 2 for output in outputs):
+            # Not of pixels or several answers: an example may have been looked at, and none of them be known.
+            first = tf.reduce_sum(tf.cast(labeled[:k], "int32"))
+            tasks.require((first == k) | (first == 0), sentence + f"labeled rows among the first {k}: ", first)
 
     def _labeled_here(self):
         """Of the labeled rows, those of this replica."""

@@ -128,6 +128,38 @@ def test_the_settings_survive_saving(rows, tmp_path):
     assert (again.separate_passes, again.reduction, again.two_views) == (4, "labeled", False)
 
 
+def separately(y, batch_size=12, **arguments):
+    """Trains one output, of a class or of several answers."""
+    student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model = keras_mt.MeanTeacher(student, separate_passes=4, **arguments)
+    model.compile(keras.optimizers.SGD(0.1))
+    callback = keras_mt.MeanTeacherCallback(1.0, 0.5, verbose=False)
+    x = np.random.default_rng(0).normal(size=(12, 4))
+    model.fit(x, np.array(y), batch_size=batch_size, shuffle=False, verbose=0, callbacks=[callback])
+
+
+IN_ORDER = [0, 1, 2, 1, -1, -1, -1, -1, -1, -1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("y", "found"),
+    [
+        (IN_ORDER[::-1], "labeled rows after the first 4: 4"),
+        ([0, 1, 2, 1] * 3, "labeled rows after the first 4: 8"),
+        ([0, 1, 2] + [-1] * 9, "labeled rows among the first 4: 3"),
+    ],
+)
+def test_batches_that_do_not_begin_with_the_labeled_rows_alone_are_refused(y, found):
+    with pytest.raises(ValueError, match=f"two_stream`, or arrays in this order, batch by batch, with .* {found}"):
+        separately(y)
+
+
+def test_labeled_rows_of_which_no_answer_is_known_and_batches_without_labels_are_taken():
+    answers = np.where(np.arange(12)[:, None] < 3, [[0, 0, 0], [1, -1, 1]] * 6, -1)
+    separately(answers, task="multilabel")
+    separately([0, 1, 2, 1, -1, -1] + [-1] * 6, batch_size=6)
+
+
 @pytest.mark.parametrize("arguments", [{"separate_passes": 0}, {"reduction": "all"}])
 def test_bad_arguments_are_named(arguments):
     with pytest.raises(ValueError, match=f"Received: {next(iter(arguments))}="):
