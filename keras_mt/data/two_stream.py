@@ -29,10 +29,10 @@ def two_stream(
 
     Args:
         labeled: Data set of single examples `(x, label)`, or a pair of arrays `[examples, ...]`. `x` is one tensor or a
-            structure of them (a dict, for several inputs). So is `label` (a dict, for several outputs), and it is whole
-            in every example: where an example has no label of one output, it holds that output's `unlabeled_label`.
-            Labels are integers, booleans or numbers of any shape: classes, one-hot rows, maps of classes; their shapes
-            may be unknown (`None`) as long as those of a batch are equal.
+            structure of them (a dict, for several inputs; a list becomes a tuple). So is `label` (a dict, for several
+            outputs), and it is whole in every example: where an example has no label of one output, it holds that
+            output's `unlabeled_label`. Labels are integers, booleans or numbers of any shape: classes, one-hot rows,
+            maps of classes; their shapes may be unknown (`None`) as long as those of a batch are equal.
         unlabeled: Data set of single examples `x` as in `labeled`, or of `(x, anything)`, of which the second part is
             not looked at; or arrays of either. Arrays, memory-mapped ones (`np.load(path, mmap_mode="r")`) too, are not
             copied; `tf.data.Dataset.from_tensor_slices` would hold them two times more.
@@ -79,6 +79,7 @@ def two_stream(
         raise ArgumentError("shuffle_buffer", shuffle_buffer, "must be a number of examples, or 0")
     if not is_whole(seed) or not 0 <= seed < SEEDS:
         raise ArgumentError("seed", seed, f"must be a whole number from 0 to {SEEDS - 1}")
+    labeled, unlabeled, unlabeled_label = _tuples(labeled), _tuples(unlabeled), _tuples(unlabeled_label)
     labeled, labeled_spec = _examples("labeled", labeled)
     unlabeled, unlabeled_spec = _examples("unlabeled", unlabeled)
     if not isinstance(labeled_spec, tuple) or len(labeled_spec) != 2:
@@ -112,6 +113,15 @@ def two_stream(
     batches = tf.data.Dataset.zip(*streams).map(together).prefetch(4)
     both_read = isinstance(labeled, tf.data.Dataset) and isinstance(unlabeled, tf.data.Dataset)
     return without_tuning(batches) if both_read else without_copies(batches)
+
+
+def _tuples(values):
+    """Returns a structure with tuples in place of lists, each of which a data set would take for one tensor."""
+    if type(values) in (list, tuple):
+        return tuple(map(_tuples, values))
+    if type(values) is dict:
+        return {key: _tuples(value) for key, value in values.items()}
+    return values
 
 
 def _examples(name, data):

@@ -158,6 +158,14 @@ def test_x_of_any_structure_and_what_follows_it_is_not_looked_at(kind, second):
         assert (columns[0][2:] >= 100).all()
 
 
+def test_lists_of_arrays_are_tuples():
+    labeled, unlabeled = [features(12), features(12)], [features(40, 100), features(40, 100)]
+    made, y = next(iter(two_stream((labeled, [CLASSES, CLASSES]), unlabeled, 2, 6, unlabeled_label=[-1, -1])))
+    assert (type(made), type(y)) == (tuple, tuple)
+    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(y[0], np.where(np.arange(6) < 2, made[0][:, 0] % 3, -1))
+
+
 def slices(*parts):
     return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0])
 
