@@ -58,7 +58,7 @@ def check_options(model: keras.Model) -> None:
             f"method={model.method!r}"
         )
     _check_targets(model)
-    if any(output.rank == 4 for output in model.outputs_of_student):
+    if any(output.rank >= 4 for output in model.outputs_of_student):
         moving = next((layer for layer in layers_of(model.student) if isinstance(layer, _MOVING)), None)
         if moving is not None:
             raise ValueError(
@@ -92,6 +92,7 @@ def check_options(model: keras.Model) -> None:
 def _check_targets(model):
     """Checks what changes targets, or the rows that have one."""
     tasks_of = [output.task_name for output in model.outputs_of_student]
+    _check_sparse(model)
     if model.mixing is not None:
         if not isinstance(model.mixing, (Interpolation, CutMix)):
             raise ValueError(
@@ -164,6 +165,25 @@ def _check_targets(model):
         )
     if model.second_ema_decay is not None and not 0.0 <= model.second_ema_decay < 1.0:
         raise ValueError(f"Argument `second_ema_decay` must be in the range [0, 1). Received: {model.second_ema_decay}")
+
+
+def _check_sparse(model):
+    """Rows of a sparse tensor can't be indexed."""
+    inputs = keras.tree.flatten(getattr(model.student, "inputs", None) or [])
+    sparse = [part for part in inputs if getattr(part, "sparse", False)]
+    options = {
+        "separate_passes": model.separate_passes is not None,
+        "teacher_sees": model.teacher_sees != "all",
+        "mixing": model.mixing is not None,
+        "perturbation": model.perturbation is not None,
+    }
+    given = [name for name, is_given in options.items() if is_given]
+    if sparse and given:
+        raise ValueError(
+            f"Argument `{given[0]}` needs examples as dense tensors: give a student with dense inputs, and `x` as "
+            f"`tf.sparse.to_dense(x)` or `x.toarray()`. Received: {given[0]}={getattr(model, given[0])!r} for a "
+            f"student with the sparse input {sparse[0].name!r}"
+        )
 
 
 def _check_masking(model, argument):

@@ -99,12 +99,14 @@ class Augmentation:
             view: `STUDENT_VIEW`, `TEACHER_VIEW` or `SHARED_VIEW`.
 
         Raises:
-            ValueError: If it fails on whole numbers; many layers of Keras do, where a model would have cast them. Or if
-                it returns another number of tensors than it is given.
+            ValueError: If it fails on whole numbers; many layers of Keras do, where a model would have cast them. If it
+                is a layer that fails on several tensors, or on a sparse one. Or if it returns another number of tensors
+                than it is given.
         """
         try:
             moved = self._view(values, step, view)
-        except (TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self._check_takes(values, error)
             whole = {part.dtype.name for part in keras.tree.flatten(values[0]) if part.dtype.is_integer}
             if not whole:
                 raise
@@ -121,6 +123,18 @@ class Augmentation:
                 f"function of them. Received: {self.layer}, which returns {counts[1]}"
             )
         return moved
+
+    def _check_takes(self, values, error):
+        """Says what a layer has failed on, if that is something which few layers take."""
+        parts = keras.tree.flatten(values)
+        sparse = any(isinstance(part, tf.SparseTensor) for part in parts)
+        if self._is_layer and (len(parts) > 1 or sparse):
+            what = f"{len(parts)} tensors" if len(parts) > 1 else "a sparse tensor"
+            raise ValueError(
+                "An augmentation that is a layer must take all that the student takes; for several inputs or sparse "
+                f"ones give a function of them. Received: {self.layer}, which fails on {what} with "
+                f"{type(error).__name__}"
+            ) from error
 
     def _view(self, values, step, view):
         if self._is_layer:

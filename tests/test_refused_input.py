@@ -1,8 +1,11 @@
 """Bad examples and labels are a `ValueError` in Keras' style before the first step."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from support.networks import small_convnet
 
 import keras_mt
@@ -145,6 +148,38 @@ def test_a_student_that_moves_pictures_is_refused_where_outputs_are_per_pixel(mo
     keras_mt.MeanTeacher(keras.Sequential([keras.Input((8, 8, 1)), *whole]))
 
 
+def test_a_student_that_moves_the_pictures_of_clips_is_refused_likewise():
+    layers = keras.layers.TimeDistributed(keras.layers.RandomFlip("horizontal")), keras.layers.Conv3D(2, 1)
+    with pytest.raises(ValueError, match="must not move pictures.*RandomFlip"):
+        keras_mt.MeanTeacher(keras.Sequential([keras.Input((3, 8, 8, 1)), *layers]))
+
+
+SPARSE = {
+    "separate_passes": {"separate_passes": 4},
+    "teacher_sees": {"teacher_sees": "unlabeled", "consistency_on_labeled": False},
+    "mixing": {"mixing": keras_mt.mixing.Interpolation()},
+    "perturbation": {"perturbation": keras_mt.VirtualAdversarial(1.0)},
+}
+
+
+@pytest.mark.parametrize("argument", SPARSE)
+def test_options_that_need_rows_are_refused_for_sparse_inputs(argument):
+    inputs = keras.Input((4,), sparse=True)
+    student = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    with pytest.raises(ValueError, match=f"Argument `{argument}` needs examples as dense tensors.*sparse input"):
+        keras_mt.MeanTeacher(student, **SPARSE[argument])
+
+
+def test_an_augmentation_layer_that_fails_on_a_sparse_tensor_is_refused_with_what_to_do():
+    inputs = keras.Input((4,), sparse=True)
+    student = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    model = keras_mt.MeanTeacher(student, augmentation=keras.layers.GaussianNoise(0.1))
+    model.compile("sgd")
+    callback = keras_mt.MeanTeacherCallback(1.0, 0.5, verbose=False)
+    with pytest.raises(ValueError, match="sparse ones give a function of them.*fails on a sparse tensor"):
+        model.fit(tf.sparse.eye(6, 4), np.arange(6) % 3, callbacks=[callback], verbose=0, shuffle=False)
+
+
 def test_one_view_where_two_are_asked_for_is_refused_in_a_sentence():
     student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     model = keras_mt.MeanTeacher(student, two_views=True)
@@ -154,12 +189,21 @@ def test_one_view_where_two_are_asked_for_is_refused_in_a_sentence():
         model.fit(np.ones((6, 4), "float32"), np.arange(6) % 3, callbacks=[callback], verbose=0)
 
 
-def test_a_layer_for_one_tensor_is_refused_as_the_augmentation_of_several_inputs():
-    inputs = [keras.Input((4,)), keras.Input((4,))]
-    student = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Concatenate()(inputs)))
-    x = np.ones((6, 4), "float32")
-    callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
-    model = keras_mt.MeanTeacher(student, augmentation=keras.layers.GaussianNoise(0.1))
+@pytest.mark.parametrize(
+    ("kind", "layer"),
+    [("list", keras.layers.GaussianNoise(0.1)), ("dict", keras.layers.GaussianNoise(0.1)),
+     ("dict", keras.layers.RandomFlip())],
+)  # fmt: skip
+def test_a_layer_for_one_tensor_is_refused_as_the_augmentation_of_several_inputs(kind, layer):
+    inputs = {"a": keras.Input((4,), name="a"), "b": keras.Input((4,), name="b")}
+    outputs = keras.layers.Dense(3)(keras.layers.Concatenate()(list(inputs.values())))
+    x = {"a": np.ones((6, 4), "float32"), "b": np.ones((6, 4), "float32")}
+    if kind == "list":
+        inputs, x = list(inputs.values()), list(x.values())
+    model = keras_mt.MeanTeacher(keras.Model(inputs, outputs), augmentation=layer)
     model.compile("sgd")
-    with pytest.raises(ValueError, match="augmentation must return as many tensors as it is given, 2.*GaussianNoise"):
-        model.fit([x, x], np.arange(6) % 3, callbacks=[callback], verbose=0)
+    callback = keras_mt.MeanTeacherCallback(1.0, 0.5, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras, of a dict for a layer of one tensor.
+        with pytest.raises(ValueError, match=f"for several inputs .*give a function of them.*{type(layer).__name__}"):
+            model.fit(x, np.arange(6) % 3, callbacks=[callback], verbose=0)
