@@ -104,6 +104,7 @@ class ReplicatedModel:
 
     _reported = None
     _under_strategy = False
+    findings = None
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # A private method, and the version of Keras is pinned: there is no public place to do it.

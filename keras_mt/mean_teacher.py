@@ -813,7 +813,6 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             jit_compile=jit_compile,
             auto_scale_loss=False,
         )
-        self.findings = xla.Findings() if self.jit_compile else None
         self._given_to_compile = {
             "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
             "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly,

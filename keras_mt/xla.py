@@ -20,9 +20,10 @@ class Findings:
     def add(self, condition, sentence: str, value) -> None:
         """Keeps the first sentence whose condition does not hold. Arguments as `tasks.require` has them."""
         has_value = not isinstance(value, str)
-        self._sentences.append((sentence, has_value))
+        if (sentence, has_value) not in self._sentences:
+            self._sentences.append((sentence, has_value))
+        number = tf.constant(1 + self._sentences.index((sentence, has_value)), "int64")
         first = tf.logical_and(tf.equal(self._found, 0), tf.logical_not(condition))
-        number = tf.constant(len(self._sentences), "int64")
         self._found.assign(tf.where(first, number, self._found))
         if has_value:
             self._value.assign(tf.where(first, tf.cast(value, "float32"), self._value))
@@ -36,9 +37,10 @@ class Findings:
         found, value = tf.identity(self._found), tf.strings.as_string(self._value, shortest=True)
         operations = []
         with tf.control_dependencies([found, value]):
-            self._found.assign(0)
-        for number, (sentence, has_value) in enumerate(self._sentences, start=1):
-            operations += tasks.require(tf.not_equal(found, number), sentence, value if has_value else "")
+            reset = self._found.assign(0, read_value=False)
+        with tf.control_dependencies([reset]):  # What fails ends the function.
+            for number, (sentence, has_value) in enumerate(self._sentences, start=1):
+                operations += tasks.require(tf.not_equal(found, number), sentence, value if has_value else "")
         return operations
 
 
@@ -55,7 +57,7 @@ def checked(training: bool):
     def decorated(step):
         @functools.wraps(step)
         def checked_step(model, data):
-            if not model.jit_compile:
+            if not model.jit_compile or model.findings is None:  # Or what is compiled is the user's own.
                 return step(model, data)
             with tasks.kept_in(model.findings):
                 model.check_batch(data, training)
@@ -74,6 +76,8 @@ def checked(training: bool):
 def left_to_steps(model: keras.Model):
     """Lets Keras make a function of steps that are `checked`: these are compiled by themselves, inside of it."""
     compiled, model.jit_compile = model.jit_compile, False
+    if compiled and model.findings is None:
+        model.findings = Findings()  # Once: a function that was made before holds its variables.
     try:
         yield
     finally:
