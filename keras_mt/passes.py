@@ -129,11 +129,16 @@ class SeparatePasses(JointPasses):
             f"Argument `separate_passes`={self.num_labeled} needs batches that begin with that many labeled rows, all "
             f"others unlabeled: {makers}. Received: a batch (of one replica) with "
         )
+        first = tf.reduce_sum(tf.cast(labeled[:k], "int32"))
         later = tf.reduce_sum(tf.cast(labeled[k:], "int32"))
-        tasks.require(later == 0, sentence + f"labeled rows after the first {k}: ", later)
+        # Where all rows are labeled, each is where it belongs.
+        tasks.require(
+            (first == k) | (later == 0),
+            sentence + f"unlabeled rows among the first {k}, labeled rows after them: ",
+            later,
+        )
         if all(output.task_name == "multiclass" and output.rank == 2 for output in outputs):
             # Not of pixels or several answers: an example may have been looked at, and none of them be known.
-            first = tf.reduce_sum(tf.cast(labeled[:k], "int32"))
             tasks.require((first == k) | (first == 0), sentence + f"labeled rows among the first {k}: ", first)
 
     def _labeled_here(self):

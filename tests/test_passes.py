@@ -144,8 +144,8 @@ IN_ORDER = [0, 1, 2, 1, -1, -1, -1, -1, -1, -1, -1, -1]
 @pytest.mark.parametrize(
     ("y", "found"),
     [
-        (IN_ORDER[::-1], "labeled rows after the first 4: 4"),
-        ([0, 1, 2, 1] * 3, "labeled rows after the first 4: 8"),
+        (IN_ORDER[::-1], "labeled rows after them: 4"),
+        ([0, -1, 2, 1] * 3, "labeled rows after them: 6"),
         ([0, 1, 2] + [-1] * 9, "labeled rows among the first 4: 3"),
     ],
 )
@@ -154,10 +154,11 @@ def test_batches_that_do_not_begin_with_the_labeled_rows_alone_are_refused(y, fo
         separately(y)
 
 
-def test_labeled_rows_of_which_no_answer_is_known_and_batches_without_labels_are_taken():
+def test_labeled_rows_of_which_no_answer_is_known_batches_without_labels_and_those_of_labels_alone_are_taken():
     answers = np.where(np.arange(12)[:, None] < 3, [[0, 0, 0], [1, -1, 1]] * 6, -1)
     separately(answers, task="multilabel")
     separately([0, 1, 2, 1, -1, -1] + [-1] * 6, batch_size=6)
+    separately([0, 1, 2, 1] * 3)
 
 
 @pytest.mark.parametrize("arguments", [{"separate_passes": 0}, {"reduction": "all"}])
