@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_mt.teacher import layers_of
+from keras_mt.teacher import layers_of, owners_of, pairs_of_states, recurrent_states
 from keras_mt.views import noise_variables, set_noise
 
 TEACHER_STATISTICS = ("auto", "own", "ema", "copy")
@@ -58,40 +58,73 @@ def _share(decay, dtype):
 
 
 def _statistics(network):
-    """Running means and variances: what no optimizer trains, except in frozen layers, where nothing moves."""
-    frozen = {id(w) for layer in layers_of(network) if not layer.trainable for w in layer.weights}
+    """Weights that passes may move: running means and variances, counters, flags.
+
+    Not what an optimizer trains, or would if a flag had not frozen it, and nothing of a frozen layer.
+    """
+    owners = owners_of(network)
+    made_for_training = {id(w) for layer in owners.values() for w in layer._trainable_variables}
     return [
-        w
-        for w in network.weights
-        if not w.trainable and id(w) not in frozen and w.dtype.startswith(("float", "bfloat"))
+        w for w in network.weights if not w.trainable and id(w) not in made_for_training and owners[id(w)].trainable
     ]
 
 
-def snapshot_statistics(network: keras.Model) -> list[tf.Tensor]:
-    """Returns a network's statistics as they are before its pass moves them."""
-    return [tf.identity(w.value) for w in _statistics(network)]
+def _is_float(weight):
+    return weight.dtype.startswith(("float", "bfloat"))
 
 
-def restore_statistics(network: keras.Model, before: list[tf.Tensor]) -> None:
-    """Gives a network back the statistics that `snapshot_statistics` returned."""
-    for weight, old in zip(_statistics(network), before, strict=True):
-        weight.assign(old)
+def snapshot_statistics(network: keras.Model) -> list[tuple]:
+    """Returns pairs `(variable, value)` of what a pass of a network may move, as it is before.
+
+    Statistics, and the states of recurrent layers. Seeds of noise are not among them: each pass sets them.
+    """
+    return [(w, tf.identity(w.value)) for w in (*_statistics(network), *recurrent_states(network))]
 
 
-def update_statistics(rule: str, student: keras.Model, teacher: keras.Model, before, decay, copies=False) -> None:
+def restore_statistics(before: list[tuple]) -> None:
+    """Gives a network back what `snapshot_statistics` returned."""
+    for variable, old in before:
+        variable.assign(old)
+
+
+def update_statistics(
+    rule: str, student: keras.Model, teacher: keras.Model, before, decay, copies=False, frozen=None
+) -> None:
     """Applies a rule of `TEACHER_STATISTICS` after a step; `"own"` leaves what the teacher's pass kept.
 
-    `copies` is as `update_ema` has it.
+    What is no floating point number has no average, nor have the states of recurrent layers: they are copied.
+
+    Args:
+        rule: The rule.
+        student: Whose statistics are averaged or copied.
+        teacher: Whose statistics are updated.
+        before: What `snapshot_statistics` returned of the teacher before its pass.
+        decay: α, a scalar.
+        copies: As `update_ema` has it.
+        frozen: Boolean scalar: whether nothing moves the teacher in this step; None for no.
     """
-    if rule == "own" and not copies:
+    if rule == "own" and not copies and frozen is None:
         return
-    for student_weight, teacher_weight, old in zip(_statistics(student), _statistics(teacher), before, strict=True):
-        new = student_weight.value
-        if rule == "own":
-            new = tf.where(tf.equal(decay, 0.0), new, teacher_weight.value)
-        if rule == "ema":
-            new = _averaged(old, new, decay, copies)
-        teacher_weight.assign(new)
+    before = {id(variable): old for variable, old in before}
+    kept = {id(w) for w in _statistics(teacher)}
+    for student_weight, teacher_weight in zip(student.weights, teacher.weights, strict=True):
+        if id(teacher_weight) not in kept:
+            continue
+        old = before.get(id(teacher_weight))
+        new = _updated(rule, student_weight, teacher_weight, old, decay, copies)
+        teacher_weight.assign(new if frozen is None else tf.where(frozen, old, new))
+    if rule != "own" and frozen is None:
+        for student_state, teacher_state in pairs_of_states(student, teacher):
+            teacher_state.assign(student_state.value)
+
+
+def _updated(rule, student_weight, teacher_weight, old, decay, copies):
+    new = student_weight.value
+    if rule == "own":
+        return tf.where(tf.equal(decay, 0.0), new, teacher_weight.value) if copies else teacher_weight.value
+    if rule == "ema" and _is_float(teacher_weight):
+        return _averaged(old, new, decay, copies)
+    return new
 
 
 def recompute_statistics(network: keras.Model, batches, seed: int) -> None:
@@ -128,7 +161,7 @@ def synchronize_statistics(networks) -> None:
     one only. Taken are means over replicas of running means and variances; nothing happens on one replica.
     """
     replica = tf.distribute.get_replica_context()
-    weights = [w for network in networks for w in _statistics(network)]
+    weights = [w for network in networks for w in _statistics(network) if _is_float(w)]
     if replica.num_replicas_in_sync == 1 or not weights:
         return
     # Identities, since what is read of a variable has no device, which several workers ask for.

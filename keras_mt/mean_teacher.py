@@ -75,7 +75,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         teacher: A second network of the same shape, if the student can't be cloned or the teacher's noise is to
             differ. Its weights are overwritten with the student's, unless `teacher_weights="own"`.
         teacher_weights: `"student"`: the teacher is the student until the first step. `"own"`: it keeps the weights
-            that `teacher` has, as for a pretrained or frozen teacher.
+            and `trainable` flags that `teacher` has, as for a pretrained or frozen teacher.
         task: What outputs mean. `"multiclass"`: one of the classes of the last axis; labels are integers or one-hot.
             `"multilabel"`: each output is yes or no (sigmoid); labels are 0, 1 or -1 for each. `"regression"`: each
             output is a number; labels are numbers, NaN without one, and errors are absolute errors. None: an output
@@ -324,16 +324,18 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         # Average. Without an optimizer step (gradients accumulate, or were infinite under loss scaling) it stays.
         stepped = tf.greater(tf.convert_to_tensor(self.optimizer.iterations), step)
         decay = tf.where(stepped, self._ema_decay(step), 1.0)
-        exact, copies = self._exact_by_id(), self._ema_decay.start_step > 0
+        exact, copies, frozen = self._exact_by_id(), self._ema_decay.start_step > 0, self._ema_decay.frozen(step)
         averages.update_ema(averages.averaged_pairs(self.student, self.teacher), exact, decay, copies)
         if self.average is not None:
             second = tf.where(stepped, self._second_ema_decay(step), 1.0)
             averages.update_ema(averages.averaged_pairs(self.student, self.average), exact, second)
 
         # Statistics.
-        averages.update_statistics(self._statistics_rule(), self.student, self.teacher, statistics, decay, copies)
+        rule = self._statistics_rule()
+        averages.update_statistics(rule, self.student, self.teacher, statistics, decay, copies, frozen)
         if self.average is not None:
-            averages.update_statistics("copy", self.teacher, self.average, statistics, decay)
+            source = self.teacher if self.teacher in self._followers() else self.student
+            averages.update_statistics("copy", source, self.average, statistics, decay)
         averages.synchronize_statistics(self._networks().values())
         self.batches_seen.assign_add(1)
         self._remember(index, outputs, stepped)
@@ -446,7 +448,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         def divergence(perturbed):
             before = averages.snapshot_statistics(self.student)
             outputs, _ = self._passes.student(self.student, perturbed, self.batches_seen)
-            averages.restore_statistics(self.student, before)
+            averages.restore_statistics(before)
             total = 0.0
             for output, goal in zip(self.outputs_of_student, goals, strict=True):
                 cost = DIVERGENCES[output.task_name](reduction="sum")
@@ -787,7 +789,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         A loss of the user's gets the labeled examples alone, and its value is multiplied by their share of the batch
         (`reduction="batch"`) or not (`reduction="labeled"`). One that is a single number for a batch is computed on the
         rows of each replica, as in Keras. `metrics` are measured on labeled examples: of the student
-        in training, of the teacher in evaluation. The teacher takes over the student's `trainable` flags.
+        in training, of the teacher in evaluation. The teacher takes over the student's `trainable` flags, unless
+        `teacher_weights="own"`.
         """
         optimizer = keras.optimizers.get(optimizer)
         scaled = not auto_scale_loss or isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
@@ -796,7 +799,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.check_compiled(optimizer, jit_compile)
         self._check_unchanged()
-        for network in list(self._networks().values())[1:]:
+        for network in self._followers():
             teachers.follow_trainable(self.student, network)
         compute_loss = self._compute_loss_of_student(loss)
         per_output = [self._spread(value, argument) for value, argument in (
@@ -916,6 +919,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 "weight of the consistency cost. Pass `callbacks=[MeanTeacherCallback(consistency_weight=...)]`.",
                 stacklevel=2,
             )
+        self._check_frozen_teacher()
         if not self.trainable_variables:
             warnings.warn("The student has no trainable weights: nothing is learned.", stacklevel=2)
         if slow := low_precision.slowness_sentence(self.student):
@@ -990,13 +994,31 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if changed and say:
             print("The student's weights were changed after it was wrapped: the teacher starts from them.", flush=True)
 
+    def _check_frozen_teacher(self):
+        """With `teacher_weights="own"` flags are the user's: the average must not move what they froze."""
+        if self.teacher_weights != "own" or self._ema_decay.always_one:
+            return
+        pairs = averages.averaged_pairs(self.student, self.teacher)
+        frozen = [t.path for _, t in pairs if not t.trainable]
+        if frozen:
+            raise ValueError(
+                f"Argument `ema_decay` must be 1.0 for a teacher that is frozen: {len(frozen)} of its weights have "
+                f"trainable=False ({frozen[0]} first), and the average of the student would move them. Received: "
+                f"ema_decay={self._ema_decay.after:g}; give 1.0 to `MeanTeacherCallback`, or set "
+                "`teacher.trainable = True`"
+            )
+
     def reset_teacher(self) -> None:
         """Makes the teacher equal to the student, for example after a supervised start."""
         self._copy_student(list(self._networks().values())[1:])
 
     def _copy_student(self, networks):
         for network in networks:
+            if network in self._followers():
+                teachers.follow_trainable(self.student, network)
             teachers.copy_network(self.student, network)
+            for theirs, ours in teachers.pairs_of_states(self.student, network):
+                ours.assign(theirs)
         self._synchronized = teachers.fingerprint(self.student)
 
     def _followers(self):

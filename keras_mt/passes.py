@@ -76,7 +76,7 @@ class JointPasses:
     def _without_moving(self, network, x, step, draw):
         before = snapshot_statistics(network)
         outputs = self._noisy(network, x, step, draw)
-        restore_statistics(network, before)
+        restore_statistics(before)
         return outputs
 
 

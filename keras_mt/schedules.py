@@ -396,8 +396,8 @@ class EMADecay(StepSwitch):
     Early on the student improves fast, and the teacher should forget the old, worse student weights quickly.
 
     Args:
-        before: α during the ramp-up, in [0, 1).
-        after: α after it, in [0, 1).
+        before: α during the ramp-up, in [0, 1], where 1 is a frozen teacher.
+        after: α after it, likewise.
         switch_step: Length of the ramp-up, in optimizer steps.
         warmup: Whether `ema_warmup` bounds it: `min(1 - 1/(t+1), α)`, as for the residual networks; or the power p of
             `min(1 - (1+t)^-p, α)`.
@@ -435,6 +435,20 @@ class EMADecay(StepSwitch):
         if self.start_step:
             decay = ops.where(_number(step) < self.start_step, ops.zeros_like(decay), decay)
         return decay
+
+    @property
+    def always_one(self) -> bool:
+        """Whether the teacher is frozen at each step."""
+        return self.before == self.after == 1.0 and not self.warmup and not self.start_step
+
+    def frozen(self, step):
+        """Returns whether the teacher is frozen at a step, a boolean scalar; None if it never is.
+
+        Not in the steps between two updates: the average waits in them, the teacher does not.
+        """
+        if self.warmup or 1.0 not in (self.before, self.after):
+            return None
+        return (super().__call__(step) == 1.0) & (_number(step) >= self.start_step)
 
     def get_config(self):
         return {**super().get_config(), "warmup": self.warmup, "every": self.every, "start_step": self.start_step}

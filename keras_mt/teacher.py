@@ -86,50 +86,134 @@ def layers_of(network: keras.Model) -> list[keras.Layer]:
     return network._flatten_layers(include_self=False)
 
 
+def owners_of(network: keras.Model) -> dict[int, keras.Layer]:
+    """Returns the layer that holds each weight of a network itself, by the weight's id."""
+    owners = {}
+    for layer in (network, *layers_of(network)):
+        # Private, and Keras is pinned: `weights`, which is public, has those of the layers inside as well.
+        for weight in (*layer._trainable_variables, *layer._non_trainable_variables):
+            owners.setdefault(id(weight), layer)
+    return owners
+
+
+def recurrent_states(network: keras.Model) -> list[keras.Variable]:
+    """Returns the states of stateful recurrent layers, which Keras lists in no `variables`."""
+    states = keras.tree.flatten([getattr(layer, "states", None) for layer in layers_of(network)])
+    listed = {id(variable) for variable in network.variables}
+    found = {id(s): s for s in states if isinstance(s, keras.Variable) and id(s) not in listed}
+    return list(found.values())
+
+
+def pairs_of_states(student: keras.Model, teacher: keras.Model) -> list[tuple]:
+    """Pairs `(student's, teacher's)` of the states of recurrent layers; none if a `teacher=` has others."""
+    theirs, ours = recurrent_states(student), recurrent_states(teacher)
+    if [state.shape for state in theirs] != [state.shape for state in ours]:
+        return []
+    return list(zip(theirs, ours, strict=True))
+
+
 def copy_network(student: keras.Model, teacher: keras.Model) -> None:
-    """Gives the teacher all that makes the student answer as it does.
+    """Gives the teacher all that makes the student answer as it does, but for states of recurrent layers.
 
     Weights, statistics, and what layers keep outside of weights and Keras' own saving restores: tensors that an adapted
     `Normalization` computes with, tables of lookup layers (keras issue 20147).
     """
-    for student_weight, teacher_weight in zip(student.weights, teacher.weights, strict=True):
-        teacher_weight.assign(student_weight)
-    follow_trainable(student, teacher)
     for theirs, ours in _pairs_of_layers(student, teacher):
-        if type(theirs).load_own_variables is not keras.Layer.load_own_variables:
+        if _keeps_own(theirs):
             store = {}
             theirs.save_own_variables(store)
             ours.load_own_variables(store)
-        if hasattr(type(theirs), "load_assets") and type(theirs).load_assets is not getattr(
-            keras.Layer, "load_assets", None
-        ):
+        if _keeps_assets(theirs):
             if hasattr(theirs, "get_vocabulary") and not theirs.get_vocabulary(include_special_tokens=False):
                 continue  # It is adapted later, or its file is being loaded; Keras fails on an empty table.
             with tempfile.TemporaryDirectory() as folder:
                 theirs.save_assets(folder)
                 ours.load_assets(folder)
+    # After what layers save: of a LoRA adapter that is the kernel with the adapter merged into it.
+    for student_weight, teacher_weight in zip(student.weights, teacher.weights, strict=True):
+        teacher_weight.assign(student_weight)
+
+
+def keeps_more_than_weights(network: keras.Model) -> bool:
+    """Whether layers keep outside of weights what `copy_network` copies: no `fingerprint` tells that it was changed."""
+    return any(_keeps_assets(layer) or (_keeps_own(layer) and not layer.weights) for layer in layers_of(network))
+
+
+def _keeps_own(layer):
+    return type(layer).load_own_variables is not keras.Layer.load_own_variables
+
+
+def _keeps_assets(layer):
+    return hasattr(layer, "load_assets") and type(layer).load_assets is not getattr(keras.Layer, "load_assets", None)
 
 
 def follow_trainable(student: keras.Model, teacher: keras.Model) -> None:
-    """Gives the teacher's layers the `trainable` flags of the student's: what is frozen moves in neither network."""
-    for theirs, ours in _pairs_of_layers(student, teacher):
+    """Gives the teacher the `trainable` flags of the student's layers and weights.
+
+    What is frozen moves in neither network. A `teacher=` of other layers gets them where its layers hold weights.
+
+    Raises:
+        ValueError: If one layer of the teacher holds weights of layers of which some are frozen.
+    """
+    pairs = _pairs_of_alike(student, teacher)
+    if pairs is None:
+        held = {}
+        for theirs, ours in _pairs_of_owners(student, teacher):
+            held.setdefault(id(ours), []).append(theirs)
+        # Those outside first: they set the flags of layers inside of them.
+        pairs = [(_one_of(held[id(o)], o), o) for o in (teacher, *layers_of(teacher)) if id(o) in held]
+    for theirs, ours in pairs:
         if ours.trainable != theirs.trainable:
             ours.trainable = theirs.trainable
+    for student_weight, teacher_weight in zip(student.weights, teacher.weights, strict=True):
+        teacher_weight.trainable = student_weight.trainable
+
+
+def _one_of(layers, teachers_layer):
+    if len({layer.trainable for layer in layers}) > 1:
+        raise ValueError(
+            f"Argument `teacher` must freeze what the student freezes, and its layer {teachers_layer.name!r} holds the "
+            f"weights of several layers of the student. Received: {', '.join(repr(layer.name) for layer in layers)}, "
+            "of which some are frozen; freeze all or none of them, or build the teacher of the student's layers"
+        )
+    return layers[0]
 
 
 def _pairs_of_layers(student, teacher):
-    """Pairs of the layers of both networks, where they are built alike; a `teacher=` may have others."""
+    """Pairs of the layers of both networks; of a `teacher=` with others, those that hold the same weights."""
+    pairs = _pairs_of_alike(student, teacher)
+    if pairs is None:
+        pairs = [(theirs, ours) for theirs, ours in _pairs_of_owners(student, teacher) if type(theirs) is type(ours)]
+    return pairs
+
+
+def _pairs_of_alike(student, teacher):
+    """Pairs of all layers of networks that are built alike, else None."""
     theirs, ours = layers_of(student), layers_of(teacher)
     if [type(layer) for layer in theirs] == [type(layer) for layer in ours]:
         return list(zip(theirs, ours, strict=True))
-    return []
+    return None
+
+
+def _pairs_of_owners(student, teacher):
+    theirs, ours = owners_of(student), owners_of(teacher)
+    weights = zip(student.weights, teacher.weights, strict=True)
+    pairs = [(theirs[id(s)], ours[id(t)]) for s, t in weights]
+    return list({(id(a), id(b)): (a, b) for a, b in pairs}.values())
 
 
 def fingerprint(network: keras.Model) -> int:
     """Returns a checksum of a network's weights, which tells whether somebody has changed them."""
     content = 0
-    for weight in network.weights:
-        content = zlib.crc32(np.ascontiguousarray(tf.identity(weight.value).numpy()).view("uint8"), content)
+    for layer in (network, *layers_of(network)):
+        values = (*layer._trainable_variables, *layer._non_trainable_variables)  # Private, as in `owners_of`.
+        if getattr(layer, "lora_enabled", False):  # Loading merges the adapter into the kernel, as saving does.
+            store = {}
+            layer.save_own_variables(store)
+            values = store.values()
+        for value in values:
+            array = tf.identity(tf.convert_to_tensor(value)).numpy()
+            content = zlib.crc32(np.ascontiguousarray(array).view("uint8"), content)
     return content
 
 
@@ -154,7 +238,7 @@ def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> tuple[l
     answer = first[0], [_layer_of(output, first[1]) for output in first[0]]
     if any(not _alike(a, b) for a, b in zip(first[0], again[0], strict=True)):
         return answer  # The student draws at random in inference mode too: nothing can be compared.
-    second = _answers(teacher, x, student.weights)
+    second = _answers(teacher, x, student)
     if len(first[0]) == len(second[0]) and all(_alike(a, b) for a, b in zip(first[0], second[0], strict=True)):
         return answer
     name = _first_difference(first[1], second[1])
@@ -164,7 +248,7 @@ def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> tuple[l
     )
 
 
-def _answers(network, x, weights=None):
+def _answers(network, x, like=None):
     """The outputs of a network, and its innermost layers with theirs, in the order of computation.
 
     All that a pass moves is put back: states of recurrent layers, counters, vectors of a power iteration.
@@ -172,22 +256,21 @@ def _answers(network, x, weights=None):
     Args:
         network: The network.
         x: What it takes.
-        weights: Weights that it has for this pass; None for its own.
+        like: The network whose weights and states it has for this pass; None for its own.
     """
     recorded = []
     # Private, and Keras is pinned: whether a layer has others inside, which a `Layer` tells nowhere else.
     innermost = [layer for layer in layers_of(network) if not layer._layers]
     owns = [vars(layer).get("call") for layer in innermost]
-    # Keras lists the states of recurrent layers in no `variables`.
-    states = keras.tree.flatten([getattr(layer, "states", None) for layer in layers_of(network)])
-    moved = [*network.variables, *(state for state in states if isinstance(state, keras.Variable))]
+    moved = [*network.variables, *recurrent_states(network)]
     kept = [(variable, tf.identity(variable.value)) for variable in moved]
     for layer in innermost:
         object.__setattr__(layer, "call", _recording(layer, layer.call, recorded))
     try:
-        if weights is not None:
-            for weight, value in zip(network.weights, weights, strict=True):
-                weight.assign(value)
+        if like is not None:
+            weights = zip(like.weights, network.weights, strict=True)
+            for theirs, ours in (*weights, *pairs_of_states(like, network)):
+                ours.assign(theirs)
         set_noise(noise_variables(network), 0, tf.constant(0, "int64"), 0)
         outputs = keras.tree.flatten(network(x, training=False))
     finally:
