@@ -49,6 +49,7 @@ METHODS = ("mean_teacher", "pi", "temporal_ensembling", "vat", "supervised")
 REDUCTIONS = ("batch", "labeled")
 STATISTICS_OF = ("labeled", "unlabeled")
 TEACHER_SEES = ("all", "unlabeled")
+_SYNCHRONIZED = "synchronized"  # In files: the checksum of weights that student and teacher had in common.
 _SHARES_OF = 10  # Batches in which `consistency_weight="auto"` counts labels.
 
 
@@ -245,6 +246,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 'Argument `teacher_weights="own"` needs a network as `teacher=` and method="mean_teacher". Received: '
                 f"teacher={teacher}, method={method!r}"
             )
+        self._unsaid = False  # Whether the teacher took over a changed student, and nobody was told.
         self._copy_student(self._followers())
         self.outputs_of_student = self._make_outputs(student_checks.output_spec(student))
         option_checks.check_options(self)
@@ -609,6 +611,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     @property
     def predictor(self) -> keras.Model:
         """The network that predicts and is exported: the teacher, or the second average if there is one."""
+        self._follow_until_first_step()
         return self.teacher if self.average is None else self.average
 
     def call(self, inputs, training=None):
@@ -891,7 +894,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """As `keras.Model.train_on_batch`, with the checks of `fit`."""
         self._set_class_weight(class_weight)
         self._note_labels("train_function", x, y)
-        if self._is_first_step() and not self._under_strategy:
+        if self._is_first_step():
             self._before_first_step(x)
         with self._sentences():
             return super().train_on_batch(x, y, sample_weight, None, return_dict)
@@ -901,6 +904,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if kwargs.get("_use_cached_eval_dataset"):  # After an epoch of `fit`, whose metrics are reset next.
             self._warn_of_nothing()
         self._note_labels("test_function", x, y)
+        self._follow_until_first_step()
         with self._sentences():
             results = super().evaluate(x, y, *args, **kwargs)
         self._warn_of_nothing()
@@ -909,8 +913,19 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def test_on_batch(self, x, y=None, *args, **kwargs):
         """As `keras.Model.test_on_batch`, of both networks."""
         self._note_labels("test_function", x, y)
+        self._follow_until_first_step()
         with self._sentences():
             return super().test_on_batch(x, y, *args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        """As `keras.Model.predict`, of the network that predicts."""
+        self._follow_until_first_step()
+        return super().predict(*args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`, of the network that predicts."""
+        self._follow_until_first_step()
+        return super().predict_on_batch(x)
 
     def make_train_function(self, force=False):
         if self.method != "supervised" and self._consistency_weight is None:
@@ -940,10 +955,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     # Before the first step ---------------------------------------------------------------------------------------
 
     def _is_first_step(self):
-        if getattr(self, "optimizer", None) is None:  # Keras says so next, in its words.
-            return False
-        steps = self.optimizer.iterations  # Under gradient accumulation no variable.
-        return int(tf.identity(getattr(steps, "value", steps))) == 0
+        # Not of the optimizer, which may have trained the student alone: what is saved and loaded with this model.
+        return int(tf.identity(self.batches_seen.value)) == 0
 
     def before_first_step(self, batch) -> None:
         if self._is_first_step():
@@ -951,7 +964,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _before_first_step(self, x, say=True):
         """Makes the teacher the student, once more, and checks that it is."""
-        self._follow_student(say)
+        self._follow_student(at_first_step=True)
+        if self._unsaid and say:
+            print("The student's weights were changed after it was wrapped: the teacher starts from them.", flush=True)
+        self._unsaid = False
         if self._compared:
             return
         x = self._two(x)[0] if self.two_views else self._split_index(x)[0]
@@ -983,16 +999,28 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 f"quantizing. Received: weights of shapes {shapes[0]}, when it was wrapped {shapes[1]}"
             )
 
-    def _follow_student(self, say):
+    def _follow_student(self, at_first_step=False):
         """Copies a student that was changed after wrapping, but not to what was given other weights itself."""
         self._check_unchanged()
-        untouched = [n for n in self._followers() if teachers.fingerprint(n) == self._synchronized]
-        if not untouched:
+        if not self._followers():
             return
-        changed = teachers.fingerprint(self.student) != self._synchronized
-        self._copy_student(untouched)
-        if changed and say:
-            print("The student's weights were changed after it was wrapped: the teacher starts from them.", flush=True)
+        now = teachers.fingerprint(self.student)
+        found = {id(n): teachers.fingerprint(n) for n in self._followers()}
+        untouched = [n for n in self._followers() if found[id(n)] in (self._synchronized, now)]
+        changed = any(found[id(n)] != now for n in untouched)
+        if untouched and at_first_step:
+            self._copy_student(untouched)
+        elif changed or (untouched and teachers.keeps_more_than_weights(self.student)):
+            for network in untouched:  # Not states of recurrent layers, which go on from one prediction to the next.
+                teachers.copy_network(self.student, network)
+            self._synchronized = now
+        self._unsaid = self._unsaid or changed
+
+    def _follow_until_first_step(self):
+        """Lets no stale teacher be asked. Not inside of compiled steps: who calls them has followed."""
+        inside = self._under_strategy and not tf.distribute.in_cross_replica_context()
+        if tf.executing_eagerly() and not inside and self._is_first_step():
+            self._follow_student()
 
     def _check_frozen_teacher(self):
         """With `teacher_weights="own"` flags are the user's: the average must not move what they froze."""
@@ -1300,6 +1328,19 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         "num_examples", "ensembling_momentum", "class_balance", "statistics_of", "teacher_sees",
         "second_ema_decay", "name",
     )  # fmt: skip
+
+    def save_own_variables(self, store):
+        """As Keras has it; and what tells, when it is loaded, whether the student is changed afterwards."""
+        self._follow_until_first_step()
+        super().save_own_variables(store)
+        store[_SYNCHRONIZED] = np.array(self._synchronized, "int64")
+
+    def load_own_variables(self, store):
+        """As Keras has it."""
+        keys = list(store.keys())
+        super().load_own_variables({key: store[key] for key in keys if key != _SYNCHRONIZED})
+        if _SYNCHRONIZED in keys:  # Not in files of earlier versions.
+            self._synchronized = int(np.asarray(store[_SYNCHRONIZED]))
 
     def get_config(self):
         objects = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self._OBJECTS}
