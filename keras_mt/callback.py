@@ -29,7 +29,8 @@ class MeanTeacherCallback(keras.callbacks.Callback):
 
     `MeanTeacher` applies them inside its train step, exact for each optimizer step. The callback prints at the
     start of training which schedules are active, and adds the distance between teacher and student to each epoch's logs
-    (list it before callbacks that write logs).
+    (list it before callbacks that write logs). The model keeps its schedules until another callback sets others, in a
+    `fit` without one as well.
 
     Args:
         consistency_weight: Largest weight w of the consistency cost. MSE is averaged over classes here, so good

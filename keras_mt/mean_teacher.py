@@ -860,6 +860,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
         `class_weight` weighs each label, pixel or token of its class. `sample_weight` weighs the cost of labels only.
         """
+        self._check_callbacks(callbacks)
         self._set_class_weight(class_weight)
         self._note_labels("train_function", x, y)
         if self._is_first_step() or not first_batch.is_batched(x) or self._wants_shares(callbacks):
@@ -1190,9 +1191,21 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             self.train_function = None  # They are compiled into it.
 
     @staticmethod
-    def _wants_shares(callbacks):
+    def _schedules_of(callbacks):
+        """Each `MeanTeacherCallback` among callbacks as `fit` takes them, by what only it has."""
+        callbacks = getattr(callbacks, "callbacks", callbacks)  # Of a `keras.callbacks.CallbackList`.
         given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-        return any(getattr(callback, "automatic", False) for callback in given)
+        return [callback for callback in given if hasattr(callback, "automatic")]
+
+    def _check_callbacks(self, callbacks):
+        given = self._schedules_of(callbacks)
+        if len(given) > 1:
+            raise ValueError(
+                f"Argument `callbacks` must hold one `MeanTeacherCallback`: the last would win. Received: {len(given)}"
+            )
+
+    def _wants_shares(self, callbacks):
+        return any(callback.automatic for callback in self._schedules_of(callbacks))
 
     def labeled_shares(self, of_batches: bool = True) -> list[float] | None:
         """Returns how much of what `fit` was given is labeled, in [0, 1], for each output.

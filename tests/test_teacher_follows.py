@@ -197,3 +197,10 @@ def test_a_weight_that_is_frozen_by_its_own_flag_moves_in_neither_network(argume
     fit(model, X, FEW, decay=0.5, epochs=2)
     for kernel, old in zip(kernels, before, strict=True):
         np.testing.assert_array_equal(kernel.numpy(), old)
+
+
+def test_two_callbacks_in_one_fit_are_refused():
+    callbacks = [keras_mt.MeanTeacherCallback(weight, verbose=False) for weight in (1.0, 2.0)]
+    for given in (callbacks, keras.callbacks.CallbackList(callbacks)):
+        with pytest.raises(ValueError, match="must hold one `MeanTeacherCallback`.*Received: 2"):
+            compiled(network()).fit(X, Y, verbose=0, callbacks=given)
