@@ -973,6 +973,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             return
         x = self._two(x)[0] if self.two_views else self._split_index(x)[0]
         rows = self._as_student_takes(first_batch.rows_of(x, self._rows_to_compare()))
+        if 0 in keras.tree.flatten(rows)[0].shape[:1]:
+            return  # No rows show nothing; some networks fail on them, which the step says in a sentence.
         for network in self._followers():
             outputs, layers = teachers.check_same_answers(self.student, network, rows)
         for output in self.outputs_of_student:
