@@ -194,8 +194,8 @@ def _findings(task, labels, shape, name, lib):
     """Pairs `(wrong, value, sentence)`: whether labels are wrong, and an example. `lib` is NumPy or `keras.ops`."""
     said = sentences(task, shape[-1], name)
     if task == "regression":
-        wrong = lib.isinf(labels)
-        yield lib.any(wrong), np.inf, said["finite"]
+        if np.issubdtype(_numpy_dtype(labels), np.floating):  # Keras' `isinf` fails on integers in a graph.
+            yield lib.any(lib.isinf(labels)), np.inf, said["finite"]
         return
     if task == "multiclass" and is_one_hot(labels, shape):
         labels = labels if np.issubdtype(_numpy_dtype(labels), np.floating) else lib.cast(labels, "float32")
