@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_mt import losses
 from keras_mt.losses.classification import UNLABELED
+from keras_mt.losses.functions_of_keras import function_of, takes_logits
 
 
 def _at_least_float32(values):
@@ -69,7 +70,7 @@ class Task:
             identifier: Its name, a trust in [0, 1] where outputs are classes, or a Keras loss.
 
         Raises:
-            ValueError: If this task has none of that name.
+            ValueError: If this task has none of that name, or a loss of Keras needs probabilities.
         """
         if isinstance(identifier, losses.Confident):
             if self is TASKS["regression"]:
@@ -78,7 +79,14 @@ class Task:
                     f"Received: consistency={identifier.name!r}"
                 )
             return identifier.of_task(self)
-        if not self.consistencies or isinstance(identifier, keras.losses.Loss):
+        is_loss = isinstance(identifier, keras.losses.Loss)
+        if is_loss and self is not TASKS["regression"] and takes_logits(identifier) is not None:
+            raise ValueError(
+                "Argument `consistency` is given the logits of both networks, and "
+                f'{function_of(identifier).__name__} takes its target for probabilities: use consistency="kl". '
+                f"Received: consistency={identifier.name!r}"
+            )
+        if not self.consistencies or is_loss:
             return losses.get_consistency(identifier)
         if identifier not in self.consistencies:
             raise ValueError(
