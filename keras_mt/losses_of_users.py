@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -51,8 +52,8 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
         if labels.weighted or len(mask.shape) > 1:
             return _weighed_by_itself(output, y, p, w, whole, labels.weighted)
         return ops.mean(output.loss(y, p))
-    values = call_loss(output.loss, y, p)
-    missing = len(m.shape) - len(values.shape)
+    by_column = output.loss_is_mean_of_columns
+    values = call_loss(output.loss, *((y[..., None], p[..., None]) if by_column else (y, p)))
     if not values.shape.rank:
         if labels.weighted:
             raise ValueError(
@@ -61,19 +62,63 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
             )
         tasks.require(whole, _partly_labeled(output))
         return values
-    if missing > 0:
-        # Of yes-or-no outputs and numbers Keras' own losses take the mean over the last axis: an example that lacks
-        # some of them has weight 0. Where more is lost, as with one number an image, that is refused.
-        if not (output.task.each_output and missing == 1):
-            tasks.require(whole, _partly_labeled(output))
-        w = ops.min(w, axis=tuple(range(-missing, 0)))
     w = as_rank(w, values)
+    missing = len(w.shape) - len(values.shape)
+    if missing > 0:
+        # One number for some labels, such as all columns of an example: they need weights that are alike.
+        axes = tuple(range(-missing, 0))
+        alike = ops.all(ops.min(w, axis=axes) == ops.max(w, axis=axes))
+        tasks.require(alike, _partly_weighted(output) if labels.weighted else _partly_labeled(output))
+        w = ops.max(w, axis=axes)
     if labels.weighted or len(mask.shape) > 1:
         values = values * ops.cast(w, values.dtype)
     reduction = getattr(output.loss, "reduction", None)
     if reduction == "mean_with_sample_weight":
         return ops.divide_no_nan(ops.sum(values), ops.sum(ops.cast(w, values.dtype) * ops.ones_like(values)))
-    return ops.sum(values) if reduction == "sum" else ops.mean(values)
+    if by_column:
+        values = ops.mean(values, axis=-1)
+    if reduction == "sum":
+        return ops.sum(values)
+    if labels.padding is None:
+        return ops.mean(values)
+    # As Keras has it, what is padding is not divided by.
+    padding = as_rank(tf.boolean_mask(labels.padding, examples), values)
+    if len(padding.shape) > len(values.shape):
+        return ops.mean(values)
+    return ops.sum(values) / ops.sum(ops.cast(padding, values.dtype) * ops.ones_like(values))
+
+
+def examples_of(output) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns labels and outputs that an output could have, on which a loss or metric can be tried out.
+
+    Args:
+        output: The `outputs.Output`, of yes-or-no outputs or of numbers.
+    """
+    random, sizes = np.random.default_rng(0), [size or 3 for size in output.shape[1:]]
+    shape = (2 if len(sizes) > 1 else 16, *sizes)
+    numbers = random.uniform(0.1, 2.0, shape).astype("float32")
+    if output.task_name == "regression":
+        return tf.constant(numbers), tf.constant(random.uniform(0.1, 2.0, shape).astype("float32"))
+    logits = tf.constant((numbers - 1.0) * random.choice([-2.0, 2.0], shape).astype("float32"))
+    outputs = logits if output.from_logits else output.task.probabilities(logits)
+    return tf.constant(random.integers(0, 2, shape).astype("float32")), outputs
+
+
+def is_mean_of_columns(output) -> bool:
+    """Whether the loss of an output is a mean over columns, each of which can then be weighed by itself."""
+    loss = output.loss
+    if not output.task.each_output or output.shape[-1] == 1 or output.has_own_loss() or output.compute_loss is not None:
+        return False
+    if isinstance(loss, LabeledPositions) or overrides_call(loss):
+        return False
+    y, p = examples_of(output)
+    try:
+        whole, each = call_loss(loss, y, p), call_loss(loss, y[..., None], p[..., None])
+    except Exception:  # Of what it can't take, each loss says something else.
+        return False
+    if whole.shape != y.shape[:-1] or each.shape != y.shape:
+        return False
+    return np.allclose(ops.cast(whole, "float32"), ops.mean(ops.cast(each, "float32"), axis=-1), rtol=1e-2, atol=1e-2)
 
 
 def _weights_of_student(output, labels, w):
@@ -182,6 +227,13 @@ def _partly_labeled(output):
         f"The loss of {output} is one number for a batch or an example, so labels that are missing inside of an "
         "example can't be kept from it; use a loss of each position, or "
         "`keras_mt.losses.LabeledPositions(loss)`"
+    )
+
+
+def _partly_weighted(output):
+    return (
+        f"The loss of {output} is one number for a batch or an example, so labels inside of an example can't be "
+        "weighed by themselves or be missing; use a loss of each position or column, and weights of examples"
     )
 
 

@@ -684,7 +684,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     @property
     def metrics(self):
-        given = [metric for output in self.outputs_of_student for metric, _ in output.metrics]
+        given = [of_output.metric for output in self.outputs_of_student for of_output in output.metrics]
         theirs = [metric for metric in super().metrics if metric is not self._trackers]
         return [*theirs, self._trackers, Given(given, "given")]
 
@@ -692,9 +692,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         results = super().get_metrics_result()
         for output in self.outputs_of_student:
             labeled = self._trackers.count(output.metric_name("student_error"))
-            for metric, _ in output.metrics:
+            for of_output in output.metrics:
+                count, metric = of_output.count(labeled), of_output.metric
                 results[metric.name] = keras.tree.map_structure(
-                    lambda value, count=labeled: mean_or_nan(ops.convert_to_tensor(value), count), metric.result()
+                    lambda value, count=count: mean_or_nan(ops.convert_to_tensor(value), count), metric.result()
                 )
         if self._reported == "evaluation":
             return self._results_of_evaluation(results)
@@ -736,7 +737,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         for output in self.outputs_of_student:
             names = [output.metric_name(f"{n}_{what}") for what in ("error", "top5_error") for n in self._networks()]
             kept |= {name: results[name] for name in names if name in results}
-            kept |= {metric.name: results[metric.name] for metric, _ in output.metrics}
+            kept |= {of_output.metric.name: results[of_output.metric.name] for of_output in output.metrics}
         return kept
 
     def _warn_of_nothing(self):

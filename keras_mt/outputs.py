@@ -1,8 +1,7 @@
 """One output of a student: what it is asked for, what its labels are, and what it costs."""
 
 import dataclasses
-import functools
-import inspect
+import math
 from collections.abc import Callable
 
 import keras
@@ -11,14 +10,15 @@ from keras import ops
 
 from keras_mt import tasks
 from keras_mt.distribution import sum_over_replicas
-from keras_mt.losses import ClassificationCost, Confident, MultiLabelCost, RegressionCost
+from keras_mt.losses import ClassificationCost, Confident, LabeledPositions, MultiLabelCost, RegressionCost
+from keras_mt.losses.functions_of_keras import OF_PROBABILITIES, bound, function_of, takes_logits
 from keras_mt.losses.labeled_positions import overrides_call
-from keras_mt.losses_of_users import call_loss, require_form, value_of_labeled
+from keras_mt.losses_of_users import call_loss, is_mean_of_columns, value_of_labeled
+from keras_mt.metrics_of_users import MetricOfOutput
 from keras_mt.structures import as_rank, keras_mask
 from keras_mt.tasks import TASKS
 
 _OWN_LOSSES = (ClassificationCost, MultiLabelCost, RegressionCost)
-_ACCURACY, _CROSS_ENTROPY = ("accuracy", "acc"), ("crossentropy", "ce")
 
 
 # In a batch --------------------------------------------------------------------------------------------------------
@@ -35,6 +35,7 @@ class Labels:
         weight: The mask times the weights of examples and classes.
         weighted: Whether there are such weights.
         places: How many labels there could be in the batch, float32.
+        padding: Float32, 0 where there is padding, of the rank of the mask; None if there is none.
     """
 
     values: tf.Tensor
@@ -42,11 +43,19 @@ class Labels:
     weight: tf.Tensor
     weighted: bool
     places: tf.Tensor
+    padding: tf.Tensor | None = None
 
     @property
     def examples(self) -> tf.Tensor:
         """Booleans `[batch]`: which examples have a label."""
-        return ops.any(ops.reshape(self.mask, (ops.shape(self.mask)[0], -1)) > 0, axis=1)
+        return _rows_with_any(self.mask)
+
+    @property
+    def rows(self) -> tf.Tensor:
+        """How many examples are not padding alone, float32."""
+        if self.padding is None:
+            return ops.cast(ops.shape(self.mask)[0], "float32")
+        return ops.sum(ops.cast(_rows_with_any(self.padding), "float32"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +91,7 @@ class Output:
         self.consistency = self.task.consistency(consistency)
         self.labels_name = "Argument `y`" + (f" of output {name!r}" if name else "")
         self.loss, self.loss_weight, self.compute_loss, self.metrics = None, 1.0, None, ()
+        self.loss_is_mean_of_columns = False
 
     def __str__(self):
         return f"output {self.name!r}" if self.name else "the output"
@@ -136,7 +146,7 @@ class Output:
         if class_weight is not None:
             weight = weight * ops.take(ops.convert_to_tensor(class_weight, "float32"), self._classes(values))
         weighted = sample_weight is not None or class_weight is not None
-        return Labels(values, mask, weight, weighted, places)
+        return Labels(values, mask, weight, weighted, places, padding)
 
     def _checked_weights(self, sample_weight, mask):
         weights = ops.cast(sample_weight, "float32")
@@ -185,8 +195,7 @@ class Output:
             lambda: ops.cast(value_of_labeled(self, labels, outputs, of_student), nothing.dtype),
             lambda: nothing,
         )
-        whole = ops.cast(ops.shape(examples)[0], "float32")
-        count = whole if self.reduction == "batch" else labeled
+        count = labels.rows if self.reduction == "batch" else labeled
         return Sum(value * ops.cast(labeled, value.dtype), count)
 
     def target(self, outputs) -> tuple:
@@ -274,64 +283,56 @@ class Output:
         """Takes in what `compile` says of this output.
 
         Raises:
-            ValueError: If the loss takes probabilities for logits or the other way round.
+            ValueError: If the loss takes probabilities for logits or the other way round, or its weight is negative.
         """
         own = self.task.loss(self.from_logits, "sum_over_batch_size")
         self.loss = own if loss is None else self._loss(loss)
         self.loss_weight = 1.0 if loss_weight is None else float(loss_weight)
+        if not 0.0 <= self.loss_weight < math.inf:
+            raise ValueError(
+                f"Argument `loss_weights` must be finite and not negative. Received: {self.loss_weight} for {self}"
+            )
         self.compute_loss = compute_loss
-        self.metrics = tuple((self._metric(m), weighted) for m, weighted in [
-            *((m, False) for m in metrics), *((m, True) for m in weighted_metrics)])  # fmt: skip
+        self.loss_is_mean_of_columns = is_mean_of_columns(self)
+        self.metrics = tuple(
+            MetricOfOutput(metric, self, weighted)
+            for given, weighted in ((metrics, False), (weighted_metrics, True))
+            for metric in given
+        )
 
     def _loss(self, identifier):
         if isinstance(identifier, str):
             identifier = keras.losses.get(identifier)
             if isinstance(identifier, type):
                 identifier = identifier()
-            elif "from_logits" in inspect.signature(identifier).parameters:
-                return functools.partial(identifier, from_logits=self.from_logits)
-        given = identifier.get_config().get("from_logits") if isinstance(identifier, keras.losses.Loss) else None
+        if isinstance(identifier, LabeledPositions):
+            inner = self._loss(identifier.loss)
+            same = inner is identifier.loss
+            return identifier if same else LabeledPositions(inner, identifier.name, reduction=identifier.reduction)
+        function = function_of(identifier)
+        name = getattr(identifier, "name", None) or getattr(function, "__name__", "")
+        if function in OF_PROBABILITIES:
+            if self.from_logits and self.task_name != "regression":
+                raise ValueError(
+                    f"The loss of {self}, {name}, takes probabilities. Received: from_logits=True; use a loss of "
+                    "logits such as the cross-entropy, or a student that ends in probabilities and "
+                    "`MeanTeacher(..., from_logits=False)`"
+                )
+            return identifier
+        told = bound(identifier, self.from_logits)
+        if told is not identifier and self.task_name == "regression":
+            raise ValueError(
+                f"The loss of {self}, {name}, must say whether numbers are logits: use an object of its class with "
+                f"`from_logits`, and `MeanTeacher(..., from_logits=...)` alike. Received: {name} without it"
+            )
+        given = told.get_config().get("from_logits") if isinstance(told, keras.losses.Loss) else None
+        given = takes_logits(told) if given is None else given
         if given is not None and bool(given) != self.from_logits:
             raise ValueError(
                 f"Argument `from_logits` of `MeanTeacher` and of the loss of {self} must be the same. Received: "
-                f"from_logits={self.from_logits} and loss={identifier.name} with from_logits={given}"
+                f"from_logits={self.from_logits} and loss={name} with from_logits={given}"
             )
-        return identifier
-
-    def _metric(self, identifier):
-        name = identifier if isinstance(identifier, str) else getattr(identifier, "__name__", "")
-        if name.lower() in _ACCURACY:
-            if self.task_name == "regression":
-                raise ValueError(
-                    f"Metric {name!r} needs classes or yes-or-no outputs. Received: {self}, which is numbers"
-                )
-            accuracy = keras.metrics.MeanMetricWrapper(
-                lambda labels, outputs: 1.0 - self.task.errors(labels, self.logits(outputs)),
-                name=self.metric_name(name),
-            )
-            accuracy._direction = "up"  # As Keras' own metrics tell its callbacks; see `trackers.Trackers`.
-            return accuracy
-        if name.lower() in _CROSS_ENTROPY:
-            loss = self.task.loss(self.from_logits, None)
-            return keras.metrics.MeanMetricWrapper(loss.call, name=self.metric_name(name))
-        metric = keras.metrics.get(identifier)
-        if isinstance(metric, type):
-            metric = metric()
-        if not isinstance(metric, keras.metrics.Metric):
-            name = name or getattr(metric, "__name__", "metric")
-            return keras.metrics.MeanMetricWrapper(metric, name=self.metric_name(name))
-        if isinstance(identifier, str):  # "AUC" is "AUC" in the logs, as Keras has it.
-            metric.name = identifier
-        if self.name and not metric.name.startswith(f"{self.name}_"):
-            named = self.metric_name(metric.name)
-            try:
-                metric = type(metric).from_config({**metric.get_config(), "name": named})
-            except (TypeError, ValueError) as error:
-                raise ValueError(
-                    f"Metric {metric.name!r} of {self} can't be made from its config, which its name needs. Name it "
-                    f"{named!r}, or register its class or function with Keras"
-                ) from error
-        return metric
+        return told
 
     def update_metrics(self, labels: Labels, outputs) -> None:
         """Lets the compiled metrics see the labeled examples of a batch, if there are any."""
@@ -341,15 +342,12 @@ class Output:
 
         def update():
             y, p, m, w = (tf.boolean_mask(r, examples) for r in (labels.values, outputs, labels.mask, labels.weight))
-            if self.task.each_output:  # Keras' metrics reduce the last axis.
-                m, w = ops.min(m, axis=-1), ops.min(w, axis=-1)
-            for metric, weighted in self.metrics:
-                require_form(metric, f"metric {metric.name!r} of {self}", y, self)
-                weights = w if weighted and labels.weighted else m
-                if len(labels.mask.shape) == 1 and not (weighted and labels.weighted):
-                    metric.update_state(y, p)
-                else:
-                    metric.update_state(y, p, sample_weight=weights)
+            for metric in self.metrics:
+                metric.update(y, p, m, w, labels.weighted)
             return True
 
         tf.cond(ops.any(examples), update, lambda: False)
+
+
+def _rows_with_any(values):
+    return ops.any(ops.reshape(values, (ops.shape(values)[0], -1)) > 0, axis=1)

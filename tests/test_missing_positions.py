@@ -51,6 +51,35 @@ def test_padding_has_no_label_and_no_cost(kind, passes, reduction):
     assert got["labeled_per_batch"] == 3
 
 
+@pytest.mark.parametrize("kind", ["Embedding", "Masking"])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+def test_a_loss_of_keras_leaves_padding_out_as_in_keras(kind, reduction):
+    student, x = tagger(kind)
+    x, tags = x.copy(), np.where(REAL, TOKENS % 3, 0)
+    x[1] = 0  # An example that is padding alone.
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=reduction)
+    right = float(loss(tags, student(x)))
+    model = keras_mt.MeanTeacher(student, method="supervised", reduction="labeled")
+    model.compile(keras.optimizers.SGD(0.0), loss=loss, run_eagerly=True)
+    got = model.train_on_batch(x, tags, return_dict=True)["classification_cost"]
+    np.testing.assert_allclose(got, right, rtol=1e-5)
+    if reduction != "sum":
+        model = keras_mt.MeanTeacher(student, method="supervised")
+        model.compile(keras.optimizers.SGD(0.0), loss=loss)
+        got = model.evaluate(x, tags, batch_size=6, verbose=0, return_dict=True)["student_loss"]
+        np.testing.assert_allclose(got, right, rtol=1e-5)
+
+
+def test_columns_of_padding_are_left_out_of_a_loss_of_keras():
+    student = keras.Sequential([keras.Input((5,)), K.Embedding(6, 4, mask_zero=True), K.Dense(2)])
+    y = RANDOM.integers(0, 2, (6, 5, 2))
+    right = float(keras.losses.BinaryCrossentropy(from_logits=True)(y, student(TOKENS)))
+    model = keras_mt.MeanTeacher(student, task="multilabel", method="supervised")
+    model.compile(keras.optimizers.SGD(0.0), loss="binary_crossentropy", run_eagerly=True)
+    got = model.train_on_batch(TOKENS, y, return_dict=True)["classification_cost"]
+    np.testing.assert_allclose(got, right, rtol=1e-5)
+
+
 @pytest.mark.parametrize("execution", ["eager", "graph", "fit"])
 def test_masks_count_however_a_step_is_run(execution):
     student, x = tagger("Embedding")

@@ -1,0 +1,176 @@
+"""What a metric of `compile` is given: labeled examples, and outputs as it reads them."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_mt import tasks
+from keras_mt.losses.functions_of_keras import bound, is_of_keras, takes_logits
+from keras_mt.losses_of_users import examples_of, require_form
+
+_ACCURACY, _CROSS_ENTROPY = ("accuracy", "acc"), ("crossentropy", "ce")
+_KERAS = keras.metrics
+_WITH_THRESHOLDS = (
+    _KERAS.BinaryIoU, _KERAS.FBetaScore, _KERAS.Precision, _KERAS.Recall, _KERAS.TruePositives, _KERAS.TrueNegatives,
+    _KERAS.FalsePositives, _KERAS.FalseNegatives, _KERAS.PrecisionAtRecall, _KERAS.RecallAtPrecision,
+    _KERAS.SensitivityAtSpecificity, _KERAS.SpecificityAtSensitivity,
+)  # fmt: skip
+_OF_CLASS_NUMBERS = (_KERAS.IoU, _KERAS.MeanIoU)  # And their subclasses.
+
+
+class MetricOfOutput:
+    """A metric of one output.
+
+    Args:
+        identifier: What `compile` was given.
+        output: The `outputs.Output`.
+        weighted: Whether `sample_weight` and `class_weight` weigh it.
+    """
+
+    def __init__(self, identifier, output, weighted: bool):
+        self.metric, self.weighted, self._output = _made(identifier, output), weighted, output
+        self._takes_logits = None if output.task_name == "regression" else _takes_logits(self.metric)
+        self._of_each_label = output.task.each_output and self._is_of_each_label()
+
+    def __str__(self):
+        return f"metric {self.metric.name!r} of {self._output}"
+
+    def update(self, y, outputs, mask, weight, weighted: bool) -> None:
+        """Lets the metric see examples that are labeled, at least in part.
+
+        Args:
+            y: Their labels.
+            outputs: What a network gave for them.
+            mask: As `outputs.Labels` has it.
+            weight: Likewise.
+            weighted: Whether there are weights of examples or classes.
+        """
+        check_form(self.metric, str(self), y, self._output)
+        outputs, weighted = self._read(outputs), weighted and self.weighted
+        weights = weight if weighted else mask
+        if self._of_each_label:
+            here = mask > 0
+            y, outputs = tf.boolean_mask(y, here)[:, None], tf.boolean_mask(outputs, here)[:, None]
+            weights = tf.boolean_mask(weights, here)
+        elif self._output.task.each_output:
+            alike = ops.all(ops.min(weights, axis=-1) == ops.max(weights, axis=-1))
+            tasks.require(
+                alike,
+                f"The {self} is not a mean over labels: it can't leave out some columns of an example, or weigh them "
+                "by themselves. Label all columns alike, or leave it out",
+            )
+            weights = weights[..., 0]
+        if len(weights.shape) == 1 and not weighted:
+            self.metric.update_state(y, outputs)
+        else:
+            self.metric.update_state(y, outputs, sample_weight=weights)
+
+    def count(self, labeled) -> tf.Tensor:
+        """Returns the sum of the weights of a metric that is a mean; of another the number of labels."""
+        return ops.convert_to_tensor(self.metric.count) if isinstance(self.metric, keras.metrics.Mean) else labeled
+
+    def _read(self, outputs):
+        output = self._output
+        if self._takes_logits is None or self._takes_logits == output.from_logits:
+            return outputs
+        return output.logits(outputs) if self._takes_logits else output.task.probabilities(outputs)
+
+    def _is_of_each_label(self):
+        """Whether the metric is the same over rows of columns as over a list of all labels, in which some may lack."""
+
+        def value(y, outputs):
+            state = [ops.zeros(v.shape, v.dtype) for v in self.metric.variables]
+            state = self.metric.stateless_update_state(state, y, self._read(outputs))
+            return keras.tree.flatten(self.metric.stateless_result(state))
+
+        if not self.metric.variables:  # It makes them for the columns that it sees first.
+            return False
+        y, outputs = examples_of(self._output)
+        try:
+            pairs = zip(value(y, outputs), value(*(ops.reshape(v, (-1, 1)) for v in (y, outputs))), strict=True)
+            return all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)
+        except Exception:  # Of what it can't take, each metric says something else.
+            return False
+
+
+def _made(identifier, output):
+    """The metric that `compile` was given, under the name of the output."""
+    name = identifier if isinstance(identifier, str) else getattr(identifier, "__name__", "")
+    if name.lower() in _ACCURACY:
+        if output.task_name == "regression":
+            raise ValueError(
+                f"Metric {name!r} needs classes or yes-or-no outputs. Received: {output}, which is numbers"
+            )
+        accuracy = keras.metrics.MeanMetricWrapper(
+            lambda labels, outputs: 1.0 - output.task.errors(labels, output.logits(outputs)),
+            name=output.metric_name(name),
+        )
+        accuracy._direction = "up"  # As Keras' own metrics tell its callbacks; see `trackers.Trackers`.
+        return accuracy
+    if name.lower() in _CROSS_ENTROPY:
+        loss = output.task.loss(output.from_logits, None)
+        return keras.metrics.MeanMetricWrapper(loss.call, name=output.metric_name(name))
+    metric = keras.metrics.get(identifier)
+    if isinstance(metric, type):
+        metric = metric()
+    if not isinstance(metric, keras.metrics.Metric):
+        name = name or getattr(metric, "__name__", "metric")
+        return keras.metrics.MeanMetricWrapper(bound(metric, output.from_logits), name=output.metric_name(name))
+    if isinstance(identifier, str):  # "AUC" is "AUC" in the logs, as Keras has it.
+        metric.name = identifier
+    if output.name and not metric.name.startswith(f"{output.name}_"):
+        named = output.metric_name(metric.name)
+        try:
+            metric = type(metric).from_config({**metric.get_config(), "name": named})
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Metric {metric.name!r} of {output} can't be made from its config, which its name needs. Name it "
+                f"{named!r}, or register its class or function with Keras"
+            ) from error
+    return metric
+
+
+def _takes_logits(metric):
+    """Whether a metric of Keras reads outputs as logits or as probabilities; None if as they are."""
+    if not is_of_keras(type(metric).update_state):  # A class of the user's may convert them before it calls Keras'.
+        return None
+    if isinstance(metric, keras.metrics.AUC):
+        return bool(metric.get_config()["from_logits"])
+    if isinstance(metric, _WITH_THRESHOLDS):
+        config = metric.get_config()
+        thresholds = config.get("thresholds", config.get("threshold"))
+        # Keras' documentation has thresholds of 0 for outputs that are logits.
+        return None if thresholds is not None and not np.any(np.asarray(thresholds) > 0) else False
+    return takes_logits(metric)
+
+
+def check_form(metric, what: str, labels, output) -> None:
+    """Raises a `ValueError` if a metric of Keras takes class labels of another form, or outputs for classes.
+
+    Args:
+        metric: The metric.
+        what: What it is called in a sentence.
+        labels: The labels.
+        output: The `outputs.Output`.
+    """
+    require_form(metric, what, labels, output)
+    if output.task_name != "multiclass" or not is_of_keras(type(metric).update_state):
+        return
+    other = ""
+    if isinstance(metric, _OF_CLASS_NUMBERS) and not isinstance(metric, keras.metrics.BinaryIoU):
+        if metric.sparse_y_pred:
+            raise ValueError(
+                f"The {what}, {type(metric).__name__}, needs sparse_y_pred=False: each class has an output. "
+                "Received: sparse_y_pred=True"
+            )
+        integers, other = metric.sparse_y_true, f", or sparse_y_true={not metric.sparse_y_true}"
+    elif isinstance(metric, keras.metrics.MeanMetricWrapper) or type(metric) in (keras.metrics.Mean, keras.metrics.Sum):
+        return
+    else:
+        integers = False
+    if integers == tasks.is_one_hot(labels, output.shape):
+        raise ValueError(
+            f"The {what}, {type(metric).__name__}, needs {'integers' if integers else 'one-hot labels'}{other}. "
+            f"Received: labels of shape {tuple(labels.shape)}"
+        )
