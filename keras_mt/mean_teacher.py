@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import types
 import warnings
 
 import keras
@@ -820,14 +821,15 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             jit_compile=jit_compile,
             auto_scale_loss=False,
         )
-        self._given_to_compile = {
-            "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
-            "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly,
-            "steps_per_execution": steps_per_execution, "jit_compile": self.jit_compile,
-        }  # fmt: skip
+        # Keras would track metrics in a dict, also those of which each output has one of its own.
+        self._given_to_compile = types.SimpleNamespace(
+            optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics,
+            weighted_metrics=weighted_metrics, run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution, jit_compile=self.jit_compile,
+        )  # fmt: skip
 
     def get_compile_config(self):
-        return keras.saving.serialize_keras_object(self._given_to_compile) if self.compiled else None
+        return keras.saving.serialize_keras_object(vars(self._given_to_compile)) if self.compiled else None
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

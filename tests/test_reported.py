@@ -81,6 +81,15 @@ def test_metrics_of_yes_or_no_outputs_build_their_variables_when_they_see_them(k
     np.testing.assert_allclose(got, right, rtol=1e-5)
 
 
+def test_a_metric_object_for_several_outputs_is_one_of_each_output_alone():
+    inputs = keras.Input((4,))
+    student = keras.Model(inputs, {"p": K.Dense(3)(inputs), "q": K.Dense(3)(inputs)})
+    model = wrapped(student, {"metrics": [keras.metrics.SparseCategoricalAccuracy(name="a")]})
+    got = model.fit(X, {"p": Y, "q": Y}, verbose=0).history
+    assert [name for name in got if name.endswith("a")] == ["p_a", "q_a"]
+    np.testing.assert_allclose([got["p_a"], got["q_a"]], [1 - np.array(got[f"{o}_student_error"]) for o in "pq"])
+
+
 def test_weighted_metrics_are_weighed_and_others_are_not():
     weight = np.linspace(0.2, 3.0, 10).astype("float32")
     model = perturbed(wrapped(compiling={"metrics": ["accuracy"], "weighted_metrics": ["crossentropy"]}))
