@@ -797,6 +797,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         in training, of the teacher in evaluation. The teacher takes over the student's `trainable` flags, unless
         `teacher_weights="own"`.
         """
+        if optimizer is None:
+            raise ValueError("Argument `optimizer` must be an optimizer of Keras, or its name. Received: None")
         optimizer = keras.optimizers.get(optimizer)
         scaled = not auto_scale_loss or isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         if not scaled and low_precision.computes_in("float16", self.student):
@@ -813,6 +815,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             for given, name in ((metrics, "metrics"), (weighted_metrics, "weighted_metrics"))]  # fmt: skip
         for output in self.outputs_of_student:
             place = output.place
+            if loss is not None and per_output[0][place] is None:
+                raise ValueError(
+                    "Argument `loss` must name a loss for each output that has a task. Received: None for "
+                    f"{output}; one that is not trained has task=None, and one without labels is labeled -1 (NaN)"
+                )
             output.compile(*(values[place] for values in (*per_output, *wanted)), compute_loss)
         super().compile(
             optimizer=optimizer,

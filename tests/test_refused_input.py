@@ -63,6 +63,30 @@ def test_labels_are_counted_in_what_validation_split_leaves_to_train_on(batch):
     assert automatic.maximum == pytest.approx(16 * 8 / 24)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"optimizer": None}, "`optimizer` must be an optimizer of Keras, or its name. Received: None"),
+        ({"loss_weights": -1}, "`loss_weights` must be finite and not negative. Received: -1.0 for output 'p'"),
+        ({"loss_weights": {"p": 1.0, "q": np.nan}}, "`loss_weights` must be.*Received: nan for output 'q'"),
+        ({"loss": {"p": None, "q": "mse"}}, "`loss` must name a loss for each.*None for output 'p'.*task=None"),
+    ],
+)
+def test_compile_refuses(arguments, sentence):
+    inputs = keras.Input((4,))
+    heads = {name: keras.layers.Dense(3)(inputs) for name in "pq"}
+    model = keras_mt.MeanTeacher(keras.Model(inputs, heads), task={"p": "multiclass", "q": "regression"})
+    with pytest.raises(ValueError, match=sentence):
+        model.compile(**arguments)
+
+
+def test_an_output_without_a_task_has_no_loss():
+    inputs = keras.Input((4,))
+    heads = {name: keras.layers.Dense(3)(inputs) for name in "pq"}
+    model = keras_mt.MeanTeacher(keras.Model(inputs, heads), task={"p": None, "q": "regression"})
+    model.compile(loss={"p": None, "q": "mse"})
+
+
 def test_fit_warns_of_a_class_without_a_labeled_example(batch):
     images, labels = batch
     model = keras_mt.MeanTeacher(small_convnet())
