@@ -1031,7 +1031,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _follow_until_first_step(self):
         """Lets no stale teacher be asked. Not inside of compiled steps: who calls them has followed."""
-        inside = self._under_strategy and not tf.distribute.in_cross_replica_context()
+        inside = tf.distribute.has_strategy() and not tf.distribute.in_cross_replica_context()
         if tf.executing_eagerly() and not inside and self._is_first_step():
             self._follow_student()
 

@@ -130,11 +130,13 @@ def test_an_optimizer_that_has_trained_the_student_alone_is_no_training_of_the_t
     same_weights(model)
 
 
-def test_a_batch_by_hand_copies_the_student_under_a_strategy_too():
+def test_predictions_and_a_batch_by_hand_follow_the_student_under_a_strategy_too():
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = keras_mt.MeanTeacher(network())
         model.compile(SGD(0.0))
     model.student.set_weights(LOADED)
+    np.testing.assert_allclose(model.predict(X, verbose=0), X @ LOADED[0] + LOADED[1], rtol=1e-5)
+    model.student.set_weights([2 * weight for weight in LOADED])
     keras_mt.MeanTeacherCallback(1.0, verbose=False).set_model(model)
     model.train_on_batch(X, Y)
     same_weights(model)
