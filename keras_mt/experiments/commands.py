@@ -113,7 +113,7 @@ def _evaluate(command):
     given = {name: getattr(here, name) for name in command.given}
     if "onednn" in given:
         given["onednn"] = onednn.chosen(here.onednn)
-    config = dataclasses.replace(run.recorded(), **given, cache_dir=here.cache_dir)
+    config = dataclasses.replace(run.recorded(), **{**given, "cache_dir": here.cache_dir})
     checks.check(config)
     return config, run
 

@@ -1,3 +1,5 @@
+import contextlib
+import dataclasses
 import json
 import re
 import shlex
@@ -13,7 +15,10 @@ from support.programs import ROOT, TINY, in_process, run_program, same_run, star
 from support.svhn_files import prepare_tfds, write_mat_files
 
 import keras_mt
-from keras_mt.experiments import commands
+from keras_mt.experiments import commands, flagging
+from keras_mt.experiments.errors import UsageError
+from keras_mt.experiments.options import kind_of
+from keras_mt.experiments.running.run_directory import RunDirectory
 
 
 def test_a_run_leaves_flags_events_evaluations_curves_export_and_results(tiny_run):
@@ -49,6 +54,33 @@ def test_a_run_says_at_its_end_what_to_look_at_next_with_commands_that_are_taken
     for command in named[1:]:
         name, *arguments = shlex.split(command.replace("PICTURES...", "curves.png"))
         commands.prepared(name, arguments)
+
+
+@pytest.mark.parametrize("name", commands.PROGRAMS)
+def test_each_flag_can_be_given_and_is_taken_or_refused_in_a_sentence(name, tiny_run, tmp_path):
+    run, sweep = f"--run_dir={tiny_run}", ROOT / "flags" / "sweeps" / "digits.toml"
+    needed = {
+        "train": [*TINY, f"--run_dir={tmp_path / 'run'}"], "evaluate": [run], "sweep": [f"--sweep={sweep}", f"--runs={tmp_path}"],
+        "predict": [run, str(tiny_run / "curves.png")], "export": [run], "report": [f"--runs={tiny_run}"],
+    }[name]  # fmt: skip
+    fields = [field for options in commands.PROGRAMS[name].options for field in dataclasses.fields(options)]
+    taken = 0
+    for field in fields:
+        value = {"data_dir": tmp_path, "run_dir": tiny_run, "runs": tmp_path, "sweep": sweep}.get(field.name)
+        value = value or field.default or (field.metadata["choices"] or [kind_of(field)(1)])[0]
+        with contextlib.suppress(UsageError):  # Some do not go with the others, and that is said.
+            *_, last = commands.prepared(name, [*needed, *flagging.as_arguments({field.name: value})])
+            taken += 1
+            if isinstance(last, RunDirectory):
+                last.release()
+    assert taken > 0.6 * len(fields)
+
+
+def test_evaluate_takes_the_flags_of_the_run_again_and_looks_where_it_is_told(tiny_run, tmp_path):
+    flags = [f"--flagfile={tiny_run / 'flags.cfg'}", f"--run_dir={tiny_run}", f"--cache_dir={tmp_path}"]
+    config, _ = commands.prepared("evaluate", flags)
+    assert config.cache_dir == str(tmp_path)
+    assert config.identity() == RunDirectory(str(tiny_run)).recorded().identity()
 
 
 # Of TensorFlow's start: processors, drivers, the logging library itself.
