@@ -4,6 +4,7 @@ A SavedModel is written as TensorFlow Serving wants it, `OUTPUT/VERSION/`, with 
 file, with `pixels.py`, which reads pictures for them.
 """
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from keras_mt.experiments.exporting.model_card import TITLE, model_card
 from keras_mt.experiments.exporting.serving import labels_text
 from keras_mt.experiments.reading import DamagedFileError, read_text
 from keras_mt.experiments.running import saved_networks
-from keras_mt.experiments.running.run_directory import RunDirectory, write_atomically
+from keras_mt.experiments.running.run_directory import RunDirectory, unfinished_beside
 
 _FILES = {"saved_model": None, "onnx": "model.onnx", "litert": "model.tflite"}
 _CARD = "MODEL_CARD.md"
@@ -37,35 +38,64 @@ def main(options: ExportOptions, run: RunDirectory) -> None:
     name = _FILES[options.format] or str(options.model_version)
     path = folder / name
     if path.exists():
-        raise UsageError(f"{path} is there already; name another --output or --model_version")
+        raise _there_already(path)
     if options.format == "onnx":
         extras.require("onnx")
     saved = saved_networks.load(run, options.which)
-    card = model_card(run, saved, name)
+    files = {_CARD: model_card(run, saved, name)}
     _refuse_foreign(folder / _CARD, lambda there: there.startswith(TITLE))
     if options.format == "litert":
-        _refuse_foreign(folder / "labels.txt", lambda there: there == labels_text(saved.class_names))
+        files["labels.txt"] = labels_text(saved.class_names)
+        _refuse_foreign(folder / "labels.txt", lambda there: there == files["labels.txt"])
     if options.format != "saved_model":
-        reader = read_text(Path(exporting.__file__).with_name(_READER))
-        _refuse_foreign(folder / _READER, lambda there: there == reader)
+        files[_READER] = read_text(Path(exporting.__file__).with_name(_READER))
+        _refuse_foreign(folder / _READER, lambda there: there == files[_READER])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"--output={folder} can't be created ({error.strerror})") from error
-    write_atomically(folder / _CARD, card)
-    if options.format != "saved_model":
-        write_atomically(folder / _READER, reader)
-    if options.format == "saved_model":
+    try:
+        with _files_beside(folder, files):
+            _export(options.format, saved, path)
+    except FileExistsError as error:  # Another process was faster.
+        raise _there_already(path) from error
+    print(f"{saved.which} of step {saved.step} as {options.format}: {path}, and its {_CARD}")
+
+
+def _export(form, saved, path):
+    if form == "saved_model":
         from keras_mt.experiments.exporting.saved_model import export_saved_model
 
         shape = (_WARM_UP_REQUESTS, *saved.network.inputs[0].shape[1:])
         export_saved_model(saved.network, path, saved.class_names, warm_up=np.zeros(shape, "uint8"))
-    else:
-        from keras_mt.experiments.exporting import other_formats
+    elif form == "onnx":
+        from keras_mt.experiments.exporting.other_formats import export_onnx
 
-        export = other_formats.export_onnx if options.format == "onnx" else other_formats.export_litert
-        export(saved.network, path, saved.class_names)
-    print(f"{saved.which} of step {saved.step} as {options.format}: {path}, and its {_CARD}")
+        export_onnx(saved.network, path, saved.class_names)
+    else:
+        from keras_mt.experiments.exporting.other_formats import export_litert
+
+        export_litert(saved.network, path)
+
+
+@contextlib.contextmanager
+def _files_beside(folder, files):
+    """Writes files while there is no network yet, and gives them their names when there is one."""
+    try:
+        with unfinished_beside(folder / _CARD) as unfinished:
+            for name, content in files.items():
+                (unfinished / name).write_text(content, encoding="utf-8", errors="surrogateescape")
+            yield
+            for name in files:
+                (unfinished / name).replace(folder / name)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise RunError(f"--output={folder} can't be written ({error.strerror})") from error
+
+
+def _there_already(path):
+    return UsageError(f"{path} is there already; name another --output or --model_version")
 
 
 def _refuse_foreign(path, is_ours):

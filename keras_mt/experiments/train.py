@@ -110,7 +110,7 @@ def _epochs(step, interval, last):
 def _conclude(config, run, data, model, log, last_step, replicas):
     if not log.rows or log.rows[-1]["step"] != last_step:
         raise RunError(f"{run.evaluations} lacks the evaluation of step {last_step}; keras_mt.evaluate repeats it")
-    export_saved_model(model.predictor, run.exported_teacher, data.class_names)
+    export_saved_model(model.predictor, run.exported_teacher, data.class_names, replace=True)
     title = f"{config.dataset}, {len(data.labeled)} labels, {config.method}"
     curves.draw_curves(log.rows, run.curves, title)
     last = log.rows[-1]

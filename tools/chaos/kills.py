@@ -11,8 +11,9 @@ from trained import Undisturbed, differences, same_command
 CLAIMING = (".", "lock", "flags.cfg", "networks.json", "evaluations.csv")
 RANDOM_MOMENTS = 6
 CONCLUDING = (
-    "checkpoints/unfinished", "checkpoints/step-12", "exported_teacher.labels", "exported_teacher.unfinished",
-    "exported_teacher.unfinished/variables", "exported_teacher.unfinished/saved_model.pb", "exported_teacher",
+    "checkpoints/unfinished", "checkpoints/step-12", "exported_teacher.unfinished-*",
+    "exported_teacher.unfinished-*/finished/variables", "exported_teacher.unfinished-*/finished/saved_model.pb",
+    "exported_teacher.unfinished-*/replaced", "exported_teacher",
     "curves.png*", "curves.png", "results.json*", "results.json",
 )  # fmt: skip
 
@@ -65,7 +66,7 @@ def _is_new(run, name, before):
 def _lost(run, other):
     """A run that was done is done whenever its repetition is killed, but for what is half written beside."""
     for path in run.iterdir():
-        if ".unfinished" in path.name or ".labels" in path.name or ".replaced" in path.name:
+        if ".unfinished" in path.name:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     found = differences(run, other)
     # Between two renames the SavedModel has another name; the same command writes it.

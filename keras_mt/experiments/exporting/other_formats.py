@@ -7,8 +7,8 @@ import keras
 
 from keras_mt.experiments import extras
 from keras_mt.experiments.errors import RunError
-from keras_mt.experiments.exporting.serving import labels_text, served_model
-from keras_mt.experiments.running.run_directory import reason_of
+from keras_mt.experiments.exporting.serving import served_model
+from keras_mt.experiments.running.run_directory import name_finished, reason_of, unfinished_beside
 
 
 def export_onnx(network: keras.Model, path: Path, class_names: tuple[str, ...]) -> None:
@@ -22,6 +22,7 @@ def export_onnx(network: keras.Model, path: Path, class_names: tuple[str, ...]) 
         class_names: Name of each class.
 
     Raises:
+        FileExistsError: If something has that name.
         UsageError: If the converter is not installed.
         RunError: If the file can't be written.
     """
@@ -36,36 +37,34 @@ def export_onnx(network: keras.Model, path: Path, class_names: tuple[str, ...]) 
     _export(network, path, add_names, format="onnx", opset_version=17)
 
 
-def export_litert(network: keras.Model, path: Path, class_names: tuple[str, ...]) -> None:
+def export_litert(network: keras.Model, path: Path) -> None:
     """Writes a LiteRT (TensorFlow Lite) file from uint8 `images` of any size to `probabilities`.
 
-    The names of the classes are in `labels.txt` beside it, one a line.
+    It does not hold the names of the classes.
 
     Args:
         network: A functional network in float32 from images to logits.
         path: The file.
-        class_names: Name of each class.
 
     Raises:
+        FileExistsError: If something has that name.
         RunError: If it can't be written.
     """
-
-    def write_names(unfinished):
-        path.with_name("labels.txt").write_text(labels_text(class_names), encoding="utf-8")
-
-    _export(network, path, write_names, format="litert")
+    _export(network, path, lambda unfinished: None, format="litert")
 
 
 def _export(network, path, add_names, **options):
     """Writes beside the file and renames, which Keras does not."""
-    model, unfinished = served_model(network), path.with_name(f"unfinished-{path.name}")
+    model = served_model(network)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # Keras looks for `numpy.object`.
-            model.export(str(unfinished), verbose=False, input_signature=model.inputs, **options)
-        add_names(unfinished)
-        unfinished.replace(path)
+        with unfinished_beside(path) as folder:
+            unfinished = folder / path.name
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # Keras looks for `numpy.object`.
+                model.export(str(unfinished), verbose=False, input_signature=model.inputs, **options)
+            add_names(unfinished)
+            name_finished(unfinished, path)
+    except FileExistsError:
+        raise
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise RunError(f"{path} can't be written ({reason_of(error)})") from error

@@ -1,6 +1,5 @@
 """SavedModels, for TensorFlow itself and for TensorFlow Serving."""
 
-import shutil
 from pathlib import Path
 
 import keras
@@ -10,10 +9,12 @@ import tensorflow as tf
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.exporting.resizing import FittedPixels
 from keras_mt.experiments.exporting.serving import fitted_image, labels_text, probabilities
-from keras_mt.experiments.running.run_directory import reason_of
+from keras_mt.experiments.running.run_directory import name_finished, reason_of, unfinished_beside
 
 
-def export_saved_model(network: keras.Model, path: Path, class_names: tuple[str, ...], warm_up=None) -> None:
+def export_saved_model(
+    network: keras.Model, path: Path, class_names: tuple[str, ...], warm_up=None, *, replace: bool = False
+) -> None:
     """Writes a SavedModel that maps images to probabilities, with all preprocessing inside.
 
     `tf.saved_model.load(path).serve(images)` takes uint8 or float32 images `[batch, height, width, channels]` with
@@ -27,31 +28,38 @@ def export_saved_model(network: keras.Model, path: Path, class_names: tuple[str,
         class_names: Name of each class.
         warm_up: Images uint8 `[requests, height, width, channels]` that TensorFlow Serving asks the model for before
             it is served; none for None.
+        replace: Whether it takes the place of a folder of that name.
 
     Raises:
+        FileExistsError: If something has that name and is not to be replaced.
         RunError: If it can't be written.
     """
-    unfinished = path.with_name(path.name + ".unfinished")
-    labels = path.with_name(path.name + ".labels") / "labels.txt"
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        labels.parent.mkdir(parents=True, exist_ok=True)
-        labels.write_text(labels_text(class_names), encoding="utf-8")
-        _archive(network, labels).write_out(str(unfinished), verbose=False)
-        if warm_up is not None:
-            _write_requests(unfinished / "assets.extra" / "tf_serving_warmup_requests", path.parent.name, warm_up)
-        replace_folder(path, unfinished)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished_beside(path) as folder:
+            labels, finished = folder / "labels.txt", folder / "finished"
+            labels.write_text(labels_text(class_names), encoding="utf-8")
+            _archive(network, labels).write_out(str(finished), verbose=False)
+            if warm_up is not None:
+                _write_requests(finished / "assets.extra" / "tf_serving_warmup_requests", path.parent.name, warm_up)
+            if replace:
+                replace_folder(path, finished, folder / "replaced")
+            else:
+                name_finished(finished, path)
+    except FileExistsError:
+        raise
     except (tf.errors.OpError, OSError) as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise RunError(f"{path} can't be written ({reason_of(error)})") from error
-    finally:
-        shutil.rmtree(labels.parent, ignore_errors=True)
 
 
-def replace_folder(path: Path, new: Path) -> None:
-    """Gives a new folder the name of an older one, which is kept until then: two folders can not change places."""
-    older = path.with_name(path.name + ".replaced")
-    shutil.rmtree(older, ignore_errors=True)
+def replace_folder(path: Path, new: Path, older: Path) -> None:
+    """Gives a new folder the name of an older one, which is kept until then: two folders can not change places.
+
+    Args:
+        path: That name.
+        new: The new folder.
+        older: What the older one, if there is one, is called after that.
+    """
     if path.exists():
         path.rename(older)
     try:
@@ -60,7 +68,6 @@ def replace_folder(path: Path, new: Path) -> None:
         if older.exists():
             older.rename(path)
         raise
-    shutil.rmtree(older, ignore_errors=True)
 
 
 def _archive(network, labels):

@@ -1,8 +1,12 @@
 """The folder of a run: what is in it, and whose run it is."""
 
 import contextlib
+import errno
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from keras_mt.experiments import flagging
@@ -12,8 +16,8 @@ from keras_mt.experiments.reading import in_words
 
 _LOCK = "lock"
 _ATTEMPTS = 5
-# What a process leaves that was killed before the folder was a run's.
-_OF_A_CLAIM = {_LOCK, "flags.cfg.unfinished"}
+# What the names begin with that a process leaves which was killed before the folder was a run's.
+_OF_A_CLAIM = (_LOCK, "flags.cfg.unfinished")
 
 
 class RunDirectory:
@@ -58,7 +62,7 @@ class RunDirectory:
                 )
         elif self.path.exists() and not self.path.is_dir():
             raise UsageError(f"--run_dir={self.path} is a file; name a folder")
-        elif self.path.exists() and not {path.name for path in self.path.iterdir()} <= _OF_A_CLAIM:
+        elif self.path.exists() and not all(path.name.startswith(_OF_A_CLAIM) for path in self.path.iterdir()):
             raise UsageError(f"--run_dir={self.path} is not empty and no run's folder; name another folder")
 
     def must_hold_a_run(self) -> None:
@@ -179,19 +183,49 @@ def reason_of(error: Exception) -> str:
     return " ".join(first.split()).split(" [Op:")[0].rsplit("; ", 1)[-1]
 
 
+@contextlib.contextmanager
+def unfinished_beside(path: Path) -> Iterator[Path]:
+    """Makes a folder beside a path for what gets its name once it is whole; removes it at the end.
+
+    Its name is new: nothing that is there already, whoever's it is, is written over or removed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"{path.name}.unfinished-", dir=path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Writes a file atomically, text in UTF-8.
 
     Raises:
         RunError: If it can't be written; what was there is kept.
     """
-    unfinished = path.with_name(path.name + ".unfinished")
     try:
-        with open(unfinished, "wb") as file:
-            file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        with unfinished_beside(path) as folder:
+            with open(folder / path.name, "wb") as file:
+                file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(folder / path.name, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise RunError(f"{path} can't be written ({error.strerror})") from error
+
+
+def name_finished(finished: Path, path: Path) -> None:
+    """Gives a finished file or folder its name, unless something has it: of two processes at once one succeeds.
+
+    Raises:
+        FileExistsError: If something has it.
+    """
+    if not finished.is_dir():
+        path.touch(exist_ok=False)
+        finished.replace(path)
+        return
+    try:
+        finished.rename(path)  # Replaces nothing but an empty folder.
+    except OSError as error:
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        raise

@@ -195,8 +195,43 @@ def test_an_export_overwrites_nothing(tiny_run, exported):
     assert "is there already" in stderr
 
 
+@pytest.mark.parametrize("name", ["saved_model", pytest.param("litert", marks=pytest.mark.slow)])
+def test_an_export_takes_away_nothing_that_it_did_not_make(tiny_run, tmp_path, name):
+    of_old = ("unfinished-model.tflite", "1.labels", "1.unfinished", "1.replaced", "MODEL_CARD.md.unfinished")
+    for folder in of_old:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine").write_text(folder)
+    status, _, stderr = in_process("export", f"--run_dir={tiny_run}", f"--format={name}", f"--output={tmp_path}")
+    assert status == 0, stderr
+    assert [(tmp_path / folder / "mine").read_text() for folder in of_old] == list(of_old)
+    made = {"saved_model": {"1"}, "litert": {"model.tflite", "labels.txt", "pixels.py"}}[name]
+    assert {path.name for path in tmp_path.iterdir()} == {"MODEL_CARD.md", *made, *of_old}
+
+
+@pytest.mark.parametrize(("name", "file"), [("saved_model", "1/saved_model.pb"), ("litert", "model.tflite")])
+def test_an_export_that_another_was_faster_than_is_refused_and_changes_nothing(
+    tiny_run, tmp_path, monkeypatch, name, file
+):
+    load = saved_networks.load
+
+    def while_another_ends(*arguments):  # After the check at the start.
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        for path in (tmp_path / file, tmp_path / "MODEL_CARD.md"):
+            path.write_text("# Model card of the first")
+        return load(*arguments)
+
+    monkeypatch.setattr(saved_networks, "load", while_another_ends)
+    monkeypatch.setattr("keras_mt.experiments.export.TITLE", "# Model card")
+    status, _, stderr = in_process("export", f"--run_dir={tiny_run}", f"--format={name}", f"--output={tmp_path}")
+    assert status == 2
+    assert f"{tmp_path / file.partition('/')[0]} is there already; name another --output" in stderr
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {file, "MODEL_CARD.md"}
+    assert {(tmp_path / name).read_text() for name in found} == {"# Model card of the first"}
+
+
 def test_a_folder_is_replaced_as_a_whole_or_kept(tmp_path, monkeypatch):
-    old, new = tmp_path / "teacher", tmp_path / "teacher.unfinished"
+    old, new, older = tmp_path / "teacher", tmp_path / "new", tmp_path / "older"
     for folder in (old, new):
         folder.mkdir()
         (folder / "file").write_text(folder.name)
@@ -204,11 +239,11 @@ def test_a_folder_is_replaced_as_a_whole_or_kept(tmp_path, monkeypatch):
         rename = Path.rename
         patched.setattr(Path, "rename", lambda path, to: full() if path == new else rename(path, to))
         with pytest.raises(OSError, match="full"):
-            replace_folder(old, new)
+            replace_folder(old, new, older)
     assert (old / "file").read_text() == "teacher"
-    replace_folder(old, new)
-    assert [path.name for path in tmp_path.iterdir()] == ["teacher"]
-    assert (old / "file").read_text() == "teacher.unfinished"
+    replace_folder(old, new, older)
+    assert (old / "file").read_text() == "new"
+    assert (older / "file").read_text() == "teacher"
 
 
 def full():
