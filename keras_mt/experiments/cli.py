@@ -15,6 +15,8 @@ from keras_mt.experiments.errors import DataError, Interrupted, RunError, UsageE
 from keras_mt.experiments.running import onednn
 
 _LONGEST = 2000
+# With which Keras ends each `fit` and `evaluate` before its end.
+_CUT_SHORT = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 
 
 def main(name: str | None = None, arguments: Sequence[str] | None = None) -> None:
@@ -69,11 +71,21 @@ def _overview():
 
 
 def _take_tensorflow():
-    """The programs are TensorFlow's, whatever backend Keras' own configuration file names."""
+    """The programs are TensorFlow's, and the same flags are the same experiment, however a user has set up Keras."""
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend != "tensorflow":
         raise UsageError(f"KERAS_BACKEND={backend} in the environment: the programs need tensorflow")
     os.environ["KERAS_BACKEND"] = backend
+    for name in _CUT_SHORT:
+        if os.environ.get(name):
+            raise UsageError(
+                f"{name}={os.environ[name]} in the environment cuts training and evaluations short: unset it; "
+                "--training_steps is the length of a run"
+            )
+        os.environ.pop(name, None)
+    os.environ["KERAS_NNX_ENABLED"] = "false"  # Is JAX's.
+    # No folder can be below it: Keras finds no keras.json with another `floatx` or order of axes, and writes none.
+    os.environ["KERAS_HOME"] = os.devnull
 
 
 def _imported(name):
@@ -91,7 +103,7 @@ def _imported(name):
         os.dup2(said.fileno(), 2)
         try:
             return importlib.import_module(f"keras_mt.experiments.{name}")
-        except BaseException:
+        except Exception:  # But not Ctrl-C, which explains itself.
             said.seek(0)
             os.write(stderr, said.read())
             raise

@@ -87,3 +87,37 @@ def test_another_backend_is_a_sentence_before_tensorflow_is_imported(tmp_path):
     )
     assert process.returncode == 2
     assert process.stderr == "error: KERAS_BACKEND=jax in the environment: the programs need tensorflow\n"
+
+
+@pytest.mark.parametrize("name", ["KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"])
+def test_a_variable_that_cuts_each_fit_short_is_refused(name, said, monkeypatch):
+    monkeypatch.setenv(name, "1")
+    status, errors = said("train", ["--dataset=digits"])
+    assert status == 2
+    assert errors.startswith(f"error: {name}=1 in the environment cuts training and evaluations short: unset it")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}',
+        pytest.param('{"floatx": "none"}', marks=pytest.mark.slow),
+    ],
+)
+def test_the_same_flags_are_the_same_experiment_whatever_stands_in_keras_json(content, tmp_path):
+    (tmp_path / "keras.json").write_text(content)
+    script = """
+from keras_mt.experiments import cli
+cli._take_tensorflow()
+import keras
+print(keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(), keras.config.backend())
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.split() == ["float32", "1e-07", "channels_last", "tensorflow"]
+    assert [path.name for path in tmp_path.iterdir()] == ["keras.json"]

@@ -52,6 +52,18 @@ def test_an_import_that_fails_shows_what_was_said_and_its_error(imports, capfd):
     assert "libcudart.so" in capfd.readouterr().err
 
 
+def test_ctrl_c_meanwhile_is_one_sentence(imports, capfd, monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    imports(interrupted, "2")
+    monkeypatch.setattr(cli.commands, "prepared", lambda name, arguments: ())
+    with pytest.raises(SystemExit) as ending:
+        cli.main("report", [])
+    assert ending.value.code == 130
+    assert capfd.readouterr().err == "interrupted; the same command starts or continues the run\n"
+
+
 @pytest.mark.parametrize("program", ["report", "sweep"])
 def test_a_program_that_trains_nothing_itself_imports_no_tensorflow(program):
     script = f"import sys, keras_mt.experiments.{program}; print({{'tensorflow', 'keras'}} & set(sys.modules))"
