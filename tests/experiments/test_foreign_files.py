@@ -1,6 +1,8 @@
 """No program writes over a file that it did not make, and what can't be done is refused before the first is written."""
 
+import errno
 import json
+import os
 import shutil
 import warnings
 
@@ -35,6 +37,37 @@ def test_a_contact_sheet_replaces_contact_sheets_only(run, tmp_path, said):
     for _ in range(2):
         assert said("predict", [f"--run_dir={run}", f"--contact_sheet={sheet}", str(mine)]) == (0, "")
     assert said("predict", [f"--run_dir={run}", f"--contact_sheet={other}", "--force", str(mine)]) == (0, "")
+
+
+def test_a_contact_sheet_that_cannot_be_written_leaves_the_one_that_was_there(run, tmp_path, said, monkeypatch):
+    mine, sheet = write_picture(tmp_path / "mine.png"), tmp_path / "sheet.png"
+    predict = [f"--run_dir={run}", f"--contact_sheet={sheet}", str(mine)]
+    assert said("predict", predict) == (0, "")
+    before, names = sheet.read_bytes(), sorted(tmp_path.iterdir())
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert said("predict", predict) == (1, f"error: {sheet} can't be written (No space left on device)\n")
+    assert sheet.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == names
+
+
+def test_each_file_of_a_report_is_whole_before_it_has_its_name(run, tmp_path, said, monkeypatch):
+    replace, replaced = os.replace, []
+    monkeypatch.setattr(os, "replace", lambda source, path: (replace(source, path), replaced.append(path)))
+    assert said("report", [f"--runs={run}", f"--output={tmp_path / 'output'}"]) == (0, "")
+    assert set(replaced) == set((tmp_path / "output").iterdir())
+    assert any(path.suffix == ".png" for path in replaced)
+
+
+def test_files_of_names_that_an_earlier_version_wrote_first_are_kept(run, tmp_path, said):
+    output = tmp_path / "output"
+    output.mkdir()
+    (output / "report.md.unfinished").write_text("precious")
+    assert said("report", [f"--runs={run}", f"--output={output}"]) == (0, "")
+    assert (output / "report.md.unfinished").read_text() == "precious"
 
 
 def test_a_report_replaces_reports_only_and_stays_in_its_folder(run, tmp_path, said):

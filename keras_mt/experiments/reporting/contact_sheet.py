@@ -1,13 +1,14 @@
 """A sheet of the pictures that a network is least sure of: labeling these teaches it most."""
 
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 
 from keras_mt.experiments.commands import SHEET
-from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.running.curves import new_figure
+from keras_mt.experiments.running.run_directory import write_atomically
 
 _COLUMNS = 8
 
@@ -36,7 +37,7 @@ def draw_contact_sheet(
         count: Pictures on the sheet.
 
     Raises:
-        RunError: If the file can't be written.
+        RunError: If the file can't be written; what was there is kept.
     """
     import tensorflow as tf
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,7 +57,6 @@ def draw_contact_sheet(
         name = os.fsencode(pictures[index].name).decode("utf-8", "replace")
         axes.set_title(f"{name[-22:]}\n{guess}", fontsize=7)
     figure.tight_layout()
-    try:
-        figure.savefig(path, format="png", metadata={"Software": SHEET})
-    except OSError as error:
-        raise RunError(f"{path} can't be written ({error.strerror})") from error
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", metadata={"Software": SHEET})
+    write_atomically(path, picture.getvalue())

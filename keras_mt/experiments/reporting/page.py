@@ -84,10 +84,7 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, content in files.items():
-            if isinstance(content, str):
-                write_atomically(folder / file, content)
-            else:
-                (folder / file).write_bytes(content)
+            write_atomically(folder / file, content)
     except OSError as error:
         raise RunError(f"--output={folder} can't be written ({error.strerror})") from error
 
