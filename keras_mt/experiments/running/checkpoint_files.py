@@ -60,8 +60,8 @@ class Found:
 
 def steps_in(folder: Path) -> list[int]:
     """Returns the steps of all checkpoints in a folder, oldest first."""
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name.removeprefix("step-")) for name in names if re.fullmatch(r"step-[0-9]{1,18}", name))
+    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return sorted(int(name.removeprefix("step-")) for name in names if re.fullmatch(r"step-[1-9][0-9]{0,17}", name))
 
 
 def write_record(folder: Path, step: int, identity: Identity) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,7 +143,7 @@ class Checkpoints(StepCallback):
             np.concatenate([np.array(row, "int32").view("float32").reshape(here.shape) for row in rows], axis=1)
         )
         self._saved = self.step
-        if self._workers.is_chief and not path.exists():
+        if self._workers.is_chief and self.step not in self.steps():
             self._write(path)
 
     def _write(self, path):
@@ -164,7 +165,11 @@ class Checkpoints(StepCallback):
                 "the same command continues"
             ) from error
         for step in self.steps()[:-_KEPT]:
-            shutil.rmtree(self.folder / f"step-{step}")
+            older = self.folder / f"step-{step}"
+            try:
+                shutil.rmtree(older)
+            except OSError as error:
+                print(f"warning: the old checkpoint {older} can't be removed ({reason_of(error)})", file=sys.stderr)
 
     def end_with(self, finding: str) -> None:
         """Ends a run that has become worthless.

@@ -104,9 +104,10 @@ def test_the_folder_the_record_and_the_state_name_the_same_step(run, picture, sa
 
 
 def test_other_names_are_no_checkpoints(run, picture, said):
-    for name in ("step-60.bak1", "step-", "step--1", "step-1e3", "step-13.damaged"):
+    for name in ("step-60.bak1", "step-", "step--1", "step-1e3", "step-13.damaged", "step-007", "step-0"):
         shutil.copytree(run / "checkpoints" / "step-8", run / "checkpoints" / name)
     (run / "checkpoints" / "step-٣").mkdir()
+    (run / "checkpoints" / "step-13").write_text("a file")
     assert checkpoint_files.steps_in(run / "checkpoints") == [4, 8, 12]
     assert said("predict", [f"--run_dir={run}", picture]) == (0, "")
 

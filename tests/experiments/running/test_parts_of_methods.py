@@ -1,5 +1,6 @@
 """What is added to a method in runs: continuing, evaluating, exporting."""
 
+import errno
 import math
 import shutil
 
@@ -13,7 +14,7 @@ from support.small_students import examples, largest, noisy
 import keras_mt
 from keras_mt.experiments import cli
 from keras_mt.experiments.config import Config
-from keras_mt.experiments.errors import UsageError
+from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.running import saved_networks, strategy
 from keras_mt.experiments.running.checkpoint_files import Identity
 from keras_mt.experiments.running.checkpoints import Checkpoints, sums_for_replicas
@@ -56,6 +57,31 @@ def test_a_run_that_was_cut_off_continues_to_the_same_bits(tmp_path):
     assert start == 3
     assert largest(whole, continued) == 0
     assert largest(whole, cut) > 0
+
+
+def test_checkpoints_are_saved_beside_what_is_none_and_what_can_not_be_removed(tmp_path, capfd, monkeypatch):
+    (tmp_path / "step-01").mkdir()
+    (tmp_path / "step-7").write_text("a file")
+    rmtree = shutil.rmtree
+
+    def of_others(path, ignore_errors=False):
+        if path.name == "step-1":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        rmtree(path, ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", of_others)
+    trained(tmp_path, STEPS)
+    kept = {f"step-{step}" for step in (1, *range(STEPS - 2, STEPS + 1))}
+    assert {path.name for path in tmp_path.iterdir()} == {"step-01", "step-7", *kept}
+    warnings = set(capfd.readouterr().err.splitlines())
+    assert warnings == {f"warning: the old checkpoint {tmp_path / 'step-1'} can't be removed (Permission denied)"}
+
+
+def test_a_file_of_a_checkpoints_name_is_no_checkpoint_and_kept(tmp_path):
+    (tmp_path / "step-2").write_text("a file")
+    with pytest.raises(RunError, match=r"step-2 can't be written \(.*; the checkpoint of step 1 is kept"):
+        trained(tmp_path, STEPS)
+    assert (tmp_path / "step-2").read_text() == "a file"
 
 
 def test_what_each_replica_added_up_comes_back_to_it():
