@@ -95,8 +95,8 @@ def read_json(path: Path, fields: Fields) -> dict:
     return content
 
 
-def check_fields(path: Path, content: Any, fields: Fields, place: str = "") -> None:
-    """Checks what a file holds.
+def check_fields(path: Path | str, content: Any, fields: Fields, place: str = "") -> None:
+    """Checks what a file holds, or an environment variable.
 
     Raises:
         DamagedFileError: Naming the first field that is not as it should be.

@@ -3,12 +3,23 @@
 import dataclasses
 import json
 import os
+import re
 import socket
 import time
 
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError, UsageError
+from keras_mt.experiments.reading import COUNT, TEXT, TEXTS, DamagedFileError, Kind, check_fields
 
+_ADDRESSES = Kind(
+    "a table of lists of texts",
+    lambda value: isinstance(value, dict) and all(map(TEXT.holds, value)) and all(map(TEXTS.holds, value.values())),
+)
+_INDEX = Kind(
+    "a whole number of at least 0",
+    lambda value: COUNT.holds(value) or (TEXT.holds(value) and re.fullmatch("[0-9]{1,9}", value)),
+)
+_FIELDS = {"cluster": _ADDRESSES, "task": {"type": TEXT, "index": _INDEX}}
 _FORM = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -95,11 +106,14 @@ def read() -> Cluster:
         return Cluster()
     try:
         config = json.loads(text)
-        tasks, task = config["cluster"], config["task"]
-        kind, index = task["type"], int(task["index"])
-        addresses = {name: list(tasks[name]) for name in tasks}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"TF_CONFIG={text} can't be read ({error!r}); its form is {_FORM}") from error
+        check_fields("TF_CONFIG", config, _FIELDS)
+    except DamagedFileError as error:
+        raise UsageError(f"{str(error).replace('is damaged', 'is wrong')}; its form is {_FORM}") from error
+    except RecursionError as error:
+        raise UsageError(f"TF_CONFIG is nested too deeply; its form is {_FORM}") from error
+    except ValueError as error:
+        raise UsageError(f"TF_CONFIG={text} can't be read (no JSON: {error}); its form is {_FORM}") from error
+    addresses, kind, index = config["cluster"], config["task"]["type"], int(config["task"]["index"])
     unknown = set(addresses) - {"chief", "worker"}
     if unknown:
         raise UsageError(f"TF_CONFIG names tasks {', '.join(sorted(unknown))}; a run has only chief and worker")
@@ -118,7 +132,7 @@ def read() -> Cluster:
 
 def _check_address(address):
     host, _, port = str(address).rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
         raise UsageError(f"TF_CONFIG: {address!r} is no address; host:port is needed, with a port from 1 to 65535")
 
 

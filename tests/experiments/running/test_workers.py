@@ -107,6 +107,15 @@ def test_a_strategy_of_several_workers_needs_them(tmp_path):
         ("[]", "its form is"),
         ('{"cluster": {"worker": ["a:1"]}}', "its form is"),
         ('{"cluster": {"worker": 3}, "task": {"type": "worker", "index": 0}}', "its form is"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": ["worker"], "index": 0}}', "task.type is a list of 1"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1e999}}', "task.index is inf"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": true}}', "task.index is True"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "0.5"}}', "task.index is '0.5'"),
+        ('{"cluster": {"worker": [["a:1"]]}, "task": {"type": "worker", "index": 0}}', "cluster is a table of 1"),
+        ('{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}', "cluster is a table of 1"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": 3}', "task is 3"),
+        (f'{{"cluster": {{"worker": ["a:{"9" * 5000}"]}}, "task": {{"type": "worker", "index": 0}}}}', "is no address"),
+        ("[" * 100_000, "nested too deeply"),
         ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}', "names tasks ps"),
         ('{"cluster": {"chief": ["a:1", "b:1"]}, "task": {"type": "chief", "index": 0}}', "names 2 chiefs"),
         ('{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}', "task worker 2 is not"),
@@ -125,9 +134,11 @@ def test_a_cluster_that_contradicts_itself_is_a_wrong_usage(monkeypatch, config,
 
 def test_the_chief_comes_first(monkeypatch):
     config = {"cluster": {"worker": ["a:1", "b:1"], "chief": ["c:1"]}, "task": {"type": "worker", "index": 1}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    assert cluster.read() == cluster.Cluster(("c:1", "a:1", "b:1"), 2)
-    assert not cluster.read().is_chief
+    for index in (1, "1"):  # Job descriptions fill in texts.
+        config["task"]["index"] = index
+        monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+        assert cluster.read() == cluster.Cluster(("c:1", "a:1", "b:1"), 2)
+        assert not cluster.read().is_chief
 
 
 def test_what_workers_ask_of_each_other_in_each_step_is_traced_once():
