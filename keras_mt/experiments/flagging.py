@@ -1,6 +1,7 @@
 """The command line: flags are defined from the fields of options, parsed into them, and written as a flagfile."""
 
 import dataclasses
+import os
 import re
 import shutil
 import sys
@@ -168,8 +169,9 @@ def _without_flagfiles(arguments, opened):
             expanded.append(argument)
             continue
         value = value if given else next(remaining, "")
-        file = Path(value).expanduser()
-        path = file.resolve()
+        # Those of pathlib raise errors of many kinds: a user without a home, links in a circle.
+        file = Path(os.path.expanduser(value))
+        path = Path(os.path.realpath(file))
         if path in opened:
             raise UsageError(f"--flagfile={path} includes itself, through {' and '.join(map(str, opened))}")
         try:

@@ -60,7 +60,8 @@ def test_a_run_says_at_its_end_what_to_look_at_next_with_commands_that_are_taken
 def test_each_flag_can_be_given_and_is_taken_or_refused_in_a_sentence(name, tiny_run, tmp_path):
     run, sweep = f"--run_dir={tiny_run}", ROOT / "flags" / "sweeps" / "digits.toml"
     needed = {
-        "train": [*TINY, f"--run_dir={tmp_path / 'run'}"], "evaluate": [run], "sweep": [f"--sweep={sweep}", f"--runs={tmp_path}"],
+        "train": [*TINY, f"--run_dir={tmp_path / 'run'}"], "evaluate": [run],
+        "sweep": [f"--sweep={sweep}", f"--runs={tmp_path}"],
         "predict": [run, str(tiny_run / "curves.png")], "export": [run], "report": [f"--runs={tiny_run}"],
     }[name]  # fmt: skip
     fields = [field for options in commands.PROGRAMS[name].options for field in dataclasses.fields(options)]

@@ -128,6 +128,7 @@ OTHER_FLAGS = [
     (["--dataset=folder", "--data_dir=tests"], "--data_dir=tests"),
     (["--flagfile=no_such_file.cfg"], "no_such_file.cfg"),
     (["--flagfile=keras_mt"], "--flagfile="),
+    (["--flagfile=~no such user/a.cfg"], "--flagfile=~no such user/a.cfg can't be read"),
     (["--flagfile=docs/demo_curves.png"], "demo_curves.png can't be read"),
     (["--flagfile"], "flagfile"),
 ]

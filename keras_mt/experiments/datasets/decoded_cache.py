@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 import zlib
 from collections.abc import Callable, Iterable
@@ -11,19 +12,24 @@ from pathlib import Path
 import numpy as np
 
 from keras_mt.data.image_memory import empty_images
+from keras_mt.experiments.datasets.cache_folder import cache_folder
 from keras_mt.experiments.errors import DataError
-from keras_mt.experiments.reading import COUNT, TEXT, DamagedFileError, Kind, read_json
+from keras_mt.experiments.reading import COUNT, TEXT, DamagedFileError, Kind, optional, read_json
 
 Blocks = Iterable[tuple[np.ndarray, np.ndarray]]
 _READ_AT_ONCE = 4096
 
 
-_SHAPE = Kind("4 whole numbers", lambda value: isinstance(value, list) and list(map(type, value)) == [int] * 4)
-_FIELDS = {"name": TEXT, "shape": _SHAPE, "crc32": COUNT}
+_SHAPE = Kind(
+    "4 whole numbers of at least 1",
+    lambda value: isinstance(value, list) and list(map(type, value)) == [int] * 4 and min(value) > 0,
+)
+_FIELDS = {"name": TEXT, "shape": _SHAPE, "checksum": optional(COUNT)}
 
 
 class _DamagedError(Exception):
-    pass
+    def __init__(self, finding="is damaged"):
+        super().__init__(finding)
 
 
 def read_split(
@@ -51,9 +57,10 @@ def read_split(
         Images uint8 `[kept, height, width, channels]` and labels int32 `[kept]`, in the source's order.
 
     Raises:
+        ArgumentError: If there is no such folder as `cache_dir` can be.
         DataError: If the cache can't be written.
     """
-    cache = Path(cache_dir).expanduser()
+    cache = cache_folder(cache_dir)
     folder = cache / f"decoded-{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -61,8 +68,8 @@ def read_split(
             if folder.exists():
                 try:
                     return _read(folder, name, choose, into)
-                except _DamagedError:
-                    report(f"{folder} is damaged; decoding {name} again")
+                except _DamagedError as error:
+                    report(f"{folder} {error}; decoding {name} again")
                     shutil.rmtree(folder)
             _write(folder, name, decode(), report)
     except OSError as error:
@@ -98,7 +105,7 @@ def _write(folder, name, blocks, report):
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     report(f"decoding {name}, once")
-    checksum, labels, count, shape = 0, [], 0, None
+    checksum, labels, count, shape = 0, [], 0, ()
     try:
         with open(unfinished / "images", "wb") as file:
             for images, block_labels in blocks:
@@ -108,9 +115,9 @@ def _write(folder, name, blocks, report):
                 count, shape = count + len(images), images.shape[1:]
                 report(f"decoding {name}: {count:,} images\r")
         labels = np.concatenate(labels)
-        checksum = zlib.crc32(labels.data, checksum)
         np.save(unfinished / "labels.npy", labels)
-        description = {"name": name, "shape": [count, *shape], "crc32": checksum}
+        shape = [count, *shape]
+        description = {"name": name, "shape": shape, "checksum": _with_labels(checksum, labels, name, shape)}
         (unfinished / "description.json").write_text(json.dumps(description), encoding="utf-8")
         unfinished.rename(folder)
     except BaseException:
@@ -119,22 +126,28 @@ def _write(folder, name, blocks, report):
     report(f"decoded {name}: {count:,} images, kept in {folder}")
 
 
+def _with_labels(checksum, labels, name, shape):
+    """The checksum of everything from that of the images: the same bytes are images of other shapes as well."""
+    return zlib.crc32(repr((name, list(shape))).encode(), zlib.crc32(labels.data, checksum))
+
+
 def _read(folder, name, choose, into):
     """Reads block after block, so that only what is kept is ever held."""
     try:
         description = read_json(folder / "description.json", _FIELDS)
         count, *shape = description["shape"]
-        expected = description["crc32"]
         if description["name"] != name:
             raise ValueError(description["name"])  # The folder of another split.
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         if labels.shape != (count,) or labels.dtype != np.int32:
             raise ValueError(labels.shape)
-        bytes_expected = (folder / "images").stat().st_size == count * int(np.prod(shape))
+        bytes_expected = (folder / "images").stat().st_size == count * math.prod(shape)
     except (DamagedFileError, OSError, ValueError, EOFError) as error:
         raise _DamagedError from error
     if not bytes_expected:
         raise _DamagedError
+    if "checksum" not in description:
+        raise _DamagedError("is of an earlier version, without a checksum of its shape")
     kept = np.ones(count, bool) if choose is None else choose(count)
     if into is None:
         into = empty_images((int(kept.sum()), *shape))
@@ -148,6 +161,6 @@ def _read(folder, name, choose, into):
             images = images[kept[start : start + len(images)]]
             into[written : written + len(images)] = images
             written += len(images)
-    if zlib.crc32(labels.data, checksum) != expected:
+    if _with_labels(checksum, labels, name, [count, *shape]) != description["checksum"]:
         raise _DamagedError
     return into, labels[kept]

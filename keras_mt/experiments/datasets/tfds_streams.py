@@ -4,7 +4,6 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +11,7 @@ import tensorflow as tf
 from keras_mt.data.pipeline_options import without_tuning
 from keras_mt.experiments.datasets import tfds_images
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
+from keras_mt.experiments.datasets.cache_folder import cache_folder
 from keras_mt.experiments.errors import DataError
 
 # A TFRecord is: length (8 bytes), checksum (4), content, checksum (4).
@@ -31,7 +31,7 @@ class TFDSStream:
 
     def __init__(self, builder, cache_dir: str, report):
         self.builder = builder
-        self.cache_dir = Path(cache_dir).expanduser()
+        self.cache_dir = cache_folder(cache_dir)
         self.report = report
         self.class_names = tuple(builder.info.features["label"].names)
 

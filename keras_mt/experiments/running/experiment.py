@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from keras_mt.data import Sampling
 from keras_mt.distribution import distributed
 from keras_mt.experiments import checks
 from keras_mt.experiments.config import Config
+from keras_mt.experiments.datasets.cache_folder import cache_folder
 from keras_mt.experiments.datasets.channels import channel_moments
 from keras_mt.experiments.datasets.image_data import ImageData
 from keras_mt.experiments.datasets.in_memory import load_in_memory
@@ -223,7 +223,7 @@ def _whitening(config, data):
                 f"--preprocessing=zca needs a matrix of {numbers}×{numbers} numbers for images of {numbers}; up to "
                 f"{_LARGEST_ZCA} are allowed"
             )
-        return cached_zca(data.images, os.path.expanduser(config.cache_dir))
+        return cached_zca(data.images, cache_folder(config.cache_dir))
     return None
 
 

@@ -94,7 +94,7 @@ def test_the_cache_of_another_split_in_its_place_is_replaced(tmp_path):
     np.testing.assert_array_equal(images, IMAGES[:5])
 
 
-@pytest.mark.parametrize("key", ["name", "shape", "crc32"])
+@pytest.mark.parametrize("key", ["name", "shape", "checksum"])
 def test_a_description_that_lacks_something_is_replaced(tmp_path, key):
     source = Source()
     read(tmp_path, source)
@@ -104,6 +104,34 @@ def test_a_description_that_lacks_something_is_replaced(tmp_path, key):
     path.write_text(json.dumps(description))
     np.testing.assert_array_equal(read(tmp_path, source)[0], IMAGES)
     assert source.times_decoded == 2
+
+
+@pytest.mark.parametrize(
+    "shape", [[10_000, 3, 4, 4], [10_000, 4, 12, 1], [10_000, -4, -4, 3], [0, 4, 4, 3], [10_000, 4, 4, 10**30]]
+)
+def test_a_description_of_another_shape_is_replaced(tmp_path, shape):
+    source, texts = Source(), []
+    read(tmp_path, source)
+    (path,) = tmp_path.glob("decoded-*/description.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "shape": shape}))
+    np.testing.assert_array_equal(read(tmp_path, source, report=texts.append)[0], IMAGES)
+    assert "is damaged" in texts[0]
+    assert source.times_decoded == 2
+
+
+def test_what_an_earlier_version_kept_is_replaced_and_that_is_said(tmp_path):
+    source, texts = Source(), []
+    read(tmp_path, source)
+    (path,) = tmp_path.glob("decoded-*/description.json")
+    description = json.loads(path.read_text())
+    del description["checksum"]
+    path.write_text(json.dumps({**description, "crc32": 17}))
+    for _ in range(2):
+        np.testing.assert_array_equal(read(tmp_path, source, report=texts.append)[0], IMAGES)
+    assert source.times_decoded == 2
+    assert texts[0] == (
+        f"{path.parent} is of an earlier version, without a checksum of its shape; decoding set/train again"
+    )
 
 
 def test_of_two_processes_one_decodes_and_the_other_waits(tmp_path):
