@@ -1,6 +1,7 @@
 """The command line: flags are defined from the fields of options, parsed into them, and written as a flagfile."""
 
 import dataclasses
+import itertools
 import os
 import re
 import shutil
@@ -42,8 +43,9 @@ def arguments_of_process() -> list[str]:
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Returns whether a command line asks for help."""
-    return bool(set(_HELP) & set(arguments))
+    """Returns whether a command line asks for help; what follows `--` are names of files."""
+    flags_alone = itertools.takewhile(lambda argument: argument != "--", arguments)
+    return not set(_HELP).isdisjoint(flags_alone)
 
 
 def parse(classes: Sequence[type[Options]], arguments: Sequence[str]) -> CommandLine:
@@ -64,8 +66,10 @@ def parse(classes: Sequence[type[Options]], arguments: Sequence[str]) -> Command
             _define(field, values)
     values.set_gnu_getopt(True)
     arguments = list(arguments)
+    expanded = _without_flagfiles(arguments, ())
+    _check_values(expanded, values)
     try:
-        _, *rest = values(["", *_without_flagfiles(arguments, ())])
+        _, *rest = values(["", *expanded])
     except (flags.Error, ValueError) as error:
         fields = {field.name: field for options in classes for field in dataclasses.fields(options)}
         raise UsageError(_in_words(str(error), fields)) from error
@@ -155,6 +159,28 @@ def _value(field, value):
     return tuple(value) if kind_of(field) is tuple else value
 
 
+def _check_values(arguments, values):
+    """Checks that no flag that lacks its value takes the next flag for one."""
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--":
+            return
+        name, given, _ = argument.lstrip("-").partition("=")
+        if not argument.startswith("-"):
+            continue
+        if name == "undefok":  # absl's own: it would have any mistyped flag do nothing.
+            raise UsageError("--undefok is no flag; a flag that is not known is refused")
+        if not given and name in values and not values[name].boolean:
+            value = next(remaining, "")
+            _check_value(name, value, values)
+
+
+def _check_value(name, value, known=()):
+    """Refuses a flag as the value of another one; a value that looks like one can be given behind `=`."""
+    if value.startswith("--") or (value.startswith("-") and value[1:].partition("=")[0] in known):
+        raise UsageError(f"--{name} lacks its value: {value} follows it; give --{name}=VALUE")
+
+
 def _without_flagfiles(arguments, opened):
     """The arguments with those of flagfiles in their place.
 
@@ -168,7 +194,9 @@ def _without_flagfiles(arguments, opened):
         if name not in ("--flagfile", "-flagfile"):
             expanded.append(argument)
             continue
-        value = value if given else next(remaining, "")
+        if not given:
+            value = next(remaining, "")
+            _check_value("flagfile", value)
         # Those of pathlib raise errors of many kinds: a user without a home, links in a circle.
         file = Path(os.path.expanduser(value))
         path = Path(os.path.realpath(file))

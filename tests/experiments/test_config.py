@@ -180,6 +180,26 @@ def test_a_value_of_another_kind_is_told_with_what_is_allowed(argument, sentence
     assert str(raised.value).startswith(sentence)
 
 
+@pytest.mark.parametrize("following", ["--seed=3", "-seed=3", "--noflip", "--"])
+@pytest.mark.parametrize("flag", ["--run_dir", "-cache_dir", "--flagfile"])
+def test_a_flag_is_not_taken_for_the_value_of_another(flag, following):
+    with pytest.raises(UsageError) as raised:
+        parsed(flag, following)
+    assert f"--{flag.strip('-')}" in str(raised.value)
+    assert following in str(raised.value)
+    assert parsed("--run_dir=--seed=3", "--width", "2").options == (Config(run_dir="--seed=3", width=2.0),)
+
+
+def test_flags_that_are_not_known_cannot_be_allowed():
+    with pytest.raises(UsageError, match="--undefok is no flag"):
+        parsed("--undefok=foo", "--foo=3")
+
+
+def test_help_is_not_asked_for_by_what_follows_the_flags():
+    assert flagging.asks_for_help(["--run_dir=R", "--help"])
+    assert not flagging.asks_for_help(["--run_dir=R", "--", "--help"])
+
+
 def test_a_ramp_is_cut_off_only_for_a_flagfile_that_the_command_line_makes_short(capsys):
     config = Config(rampup_steps=500, training_steps=10)
     checks.check_ramps(config, {"flagfile", "training_steps"})

@@ -51,6 +51,14 @@ def test_flags_vary_together_and_are_set_for_all(sweep):
     ]
 
 
+def test_true_is_a_value_for_a_flag_that_is_not_boolean(sweep):
+    sweep.write_text('[[grid]]\nflagfile = "tiny.cfg"\nseeds = [2]\nset = { jit_compile = true, flip = true }\n')
+    (run,) = read_sweep(sweep)
+    assert run.name == "tiny,jit_compile=true,flip=true/seed=2"
+    config = run.config()
+    assert (config.jit_compile, config.flip, config.seed) == ("true", True, 2)
+
+
 @pytest.mark.parametrize(
     ("text", "culprit"),
     [

@@ -9,7 +9,10 @@ from typing import Any
 from keras_mt.experiments import checks, flagging
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import UsageError
+from keras_mt.experiments.options import kind_of
 from keras_mt.experiments.reading import DamagedFileError, in_words, native, read_text
+
+_BOOLEAN = {field.name for field in dataclasses.fields(Config) if kind_of(field) is bool}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +100,7 @@ def _runs_of(path, grid):
     for name, table in (("set", fixed), ("vary", vary)):
         if not isinstance(table, dict):
             raise UsageError(f"--sweep={path}: {name} is {in_words(table)}; a table of flags is needed")
-    fixed = {name: _value(path, f"set.{name}", value) for name, value in fixed.items()}
+    fixed = {name: _value(path, f"set.{name}", name, value) for name, value in fixed.items()}
     axes = [_axis(path, key, values) for key, values in vary.items()]
     for choice in itertools.product(*axes):
         changed = {name: value for part in choice for name, value in part.items()}
@@ -120,14 +123,16 @@ def _axis(path, key, values):
         parts = value if len(names) > 1 else [value]
         if not isinstance(parts, list) or len(parts) != len(names):
             raise UsageError(f"--sweep={path}: vary.{key} needs lists of {len(names)} values, not {value!r}")
-        parts = [_value(path, f"vary.{key}", part) for part in parts]
+        parts = [_value(path, f"vary.{key}", name, part) for name, part in zip(names, parts, strict=True)]
         axis.append(dict(zip(names, parts, strict=True)))
     return axis
 
 
-def _value(path, place, value):
+def _value(path, place, name, value):
     if not isinstance(value, (str, int, float)):
         raise UsageError(f"--sweep={path}: {place} is {in_words(value)}; text, a number, true or false is needed")
+    if isinstance(value, bool) and name not in _BOOLEAN:
+        return str(value).lower()  # Of --jit_compile for example; as a flag without a value it would take the next one.
     return native(value) if isinstance(value, str) else value
 
 
