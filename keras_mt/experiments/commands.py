@@ -10,7 +10,7 @@ from keras_mt.experiments.config import Config
 from keras_mt.experiments.datasets.picture_files import SUFFIXES, pictures_in
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.flagging import CommandLine
-from keras_mt.experiments.options import Options, option
+from keras_mt.experiments.options import Options, is_count, option
 from keras_mt.experiments.reading import DamagedFileError, read_text
 from keras_mt.experiments.running import cluster, onednn
 from keras_mt.experiments.running.run_directory import RunDirectory
@@ -25,8 +25,8 @@ _WHICH = "The network; default: the second average if the run has one, else the 
 class SweepOptions(Options):
     """Flags of `sweep` beside those of an experiment, which hold for all runs."""
 
-    sweep: tuple[str, ...] = option("sweep", (), "Sweep file; may be given several times.")
-    runs: str = option("sweep", "runs", "Folder below which each sweep and each of its runs has its own.")
+    sweep: tuple[str, ...] = option("sweep", (), "Sweep file; may be given several times.", path=True)
+    runs: str = option("sweep", "runs", "Folder below which each sweep and each of its runs has its own.", path=True)
     shard: str = option("sweep", "1/1", "i/n: of n processes or machines that share the runs, this is number i.")
 
 
@@ -34,10 +34,10 @@ class SweepOptions(Options):
 class PredictOptions(Options):
     """Flags of `predict`."""
 
-    run_dir: str | None = option("predict", None, "Folder of the run.")
+    run_dir: str | None = option("predict", None, "Folder of the run.", path=True)
     which: str | None = option("predict", None, _WHICH, choices=NETWORKS)
     all_probabilities: bool = option("predict", False, "A column for each class.")
-    contact_sheet: str | None = option("predict", None, "A PNG file to draw the most uncertain pictures in.")
+    contact_sheet: str | None = option("predict", None, "A PNG file to draw the most uncertain pictures in.", path=True)
     pictures: int = option("predict", 48, "Pictures on the contact sheet.", 1, 400)
     force: bool = option("predict", False, "Whether the contact sheet may replace a PNG file that is none.")
 
@@ -46,10 +46,10 @@ class PredictOptions(Options):
 class ExportOptions(Options):
     """Flags of `export`."""
 
-    run_dir: str | None = option("export", None, "Folder of the run.")
+    run_dir: str | None = option("export", None, "Folder of the run.", path=True)
     format: str = option("export", "saved_model", "What is written.", choices=("saved_model", "onnx", "litert"))
     which: str | None = option("export", None, _WHICH, choices=NETWORKS)
-    output: str | None = option("export", None, "Folder to write to; default: RUN_DIR/export/FORMAT.")
+    output: str | None = option("export", None, "Folder to write to; default: RUN_DIR/export/FORMAT.", path=True)
     model_version: int = option("export", 1, "saved_model: name of the folder that a server counts up.", 1, 2**63 - 1)
 
 
@@ -58,11 +58,13 @@ class ReportOptions(Options):
     """Flags of `report`."""
 
     runs: tuple[str, ...] = option(
-        "report", (), "Folder with run directories in or below it; may be given several times."
+        "report", (), "Folder with run directories in or below it; may be given several times.", path=True
     )
-    output: str = option("report", "report", "Folder to write the report to.")
+    output: str = option("report", "report", "Folder to write the report to.", path=True)
     name: str = option("report", "report", "What the names of the report's files begin with.")
-    introduction: str | None = option("report", None, "Text file whose paragraphs stand at the head of the report.")
+    introduction: str | None = option(
+        "report", None, "Text file whose paragraphs stand at the head of the report.", path=True
+    )
     force: bool = option("report", False, "Whether files may be replaced that no report wrote.")
 
 
@@ -147,7 +149,7 @@ def _sweep(command):
 
 def _shard(text):
     index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+    if not (slash and is_count(index) and is_count(count) and int(index) <= int(count)):
         raise UsageError(f"--shard={text} must be i/n with i from 1 to n, such as 1/3")
     return int(index), int(count)
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 
 from keras_mt.experiments.errors import UsageError
-from keras_mt.experiments.options import Options, counted, option
+from keras_mt.experiments.options import Options, counted, is_count, option
 
 DEFAULT_STEPS = 2000
 _LARGEST_SEED = 2**31 - 1
@@ -38,6 +38,7 @@ class Config(Options):
         None,
         "Folder of the run: flags, events, evaluations, checkpoints, curves, exported teacher, results.",
         of_the_experiment=False,
+        path=True,
     )
     seed: int = _run(
         0,
@@ -53,11 +54,13 @@ class Config(Options):
         None,
         "Folder of TensorFlow Datasets, of SVHN's original .mat files, or of pictures.",
         of_the_experiment=False,
+        path=True,
     )
     cache_dir: str = _data(
         "~/.cache/keras_mt",
         "Folder for what is made once of a data set: decoded images, ZCA.",
         of_the_experiment=False,
+        path=True,
     )
     data_seed: int = _data(
         0,
@@ -71,6 +74,7 @@ class Config(Options):
     labels_file: str | None = _data(
         None,
         "File that names the labeled images, one a line; --dataset=folder: or a .csv of pictures and their classes.",
+        path=True,
     )
     num_extra_unlabeled: int = _data(0, "Images of SVHN's split extra added without labels.", 0, _MOST_EXAMPLES)
     phase: str = _data(
@@ -316,7 +320,7 @@ class Config(Options):
         super().__post_init__()
         if self.blocks is not None:
             parts = self.blocks.split(",")
-            if not all(part.isdecimal() and 1 <= int(part) <= 1000 for part in parts):
+            if not all(is_count(part) and int(part) <= 1000 for part in parts):
                 raise UsageError(f"--blocks={self.blocks} must be numbers from 1 to 1,000, such as 4,4,4")
 
     # As the library takes them ---------------------------------------------------------------------------------

@@ -156,7 +156,21 @@ def _in_words(text, fields):
 
 
 def _value(field, value):
-    return tuple(value) if kind_of(field) is tuple else value
+    if kind_of(field) is tuple:
+        return tuple(_expanded(field, text) for text in value)
+    return value if value == field.default else _expanded(field, value)
+
+
+def _expanded(field, text):
+    """A value, with the user's folder for `~` if it is a path: the shell leaves `--run_dir=~/x` as it is."""
+    if not field.metadata["path"]:
+        return text
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise UsageError(
+            f"--{field.name}={text}: there is no user {text[1:].partition('/')[0]!r}; ./{text} is a folder"
+        )
+    return path
 
 
 def _check_values(arguments, values):

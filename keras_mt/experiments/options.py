@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ def option(
     choices: Sequence[str] | None = None,
     words: Sequence[str] | None = None,
     of_the_experiment: bool = True,
+    path: bool = False,
 ) -> Any:
     """Returns a field of a dataclass of options.
 
@@ -31,8 +33,9 @@ def option(
         choices: The texts that are allowed.
         words: What is allowed beside a positive whole number, in a text.
         of_the_experiment: Whether another value makes another experiment.
+        path: Whether it is the name of a file or folder, which may begin with `~`.
     """
-    about = {"group": group, "help": help, "low": low, "high": high, "choices": choices, "words": words}
+    about = {"group": group, "help": help, "low": low, "high": high, "choices": choices, "words": words, "path": path}
     return dataclasses.field(default=default, metadata={**about, "of_the_experiment": of_the_experiment})
 
 
@@ -57,9 +60,14 @@ def kind_of(field: dataclasses.Field) -> type:
     return kinds[0]
 
 
+def is_count(text: str) -> bool:
+    """Returns whether a text is a positive whole number as it is written: not 050, which would be another text."""
+    return re.fullmatch("[1-9][0-9]{0,17}", text) is not None
+
+
 def counted(value: str) -> int | str:
     """Returns the number that a text of a field with `words` holds, or the word."""
-    return int(value) if value.isdecimal() else value
+    return int(value) if is_count(value) else value
 
 
 def check_value(field: dataclasses.Field, value: Any) -> None:
@@ -79,10 +87,13 @@ def check_value(field: dataclasses.Field, value: Any) -> None:
         raise UsageError(f"{name} must be {bounds_of(field)}")
     if about["choices"] and value not in about["choices"]:
         raise UsageError(f"{name} must be one of {', '.join(about['choices'])}")
-    if about["words"] and value not in about["words"] and not (value.isdecimal() and int(value) > 0):
-        raise UsageError(f"{name} must be a positive number or {' or '.join(about['words'])}")
-    if kind is str and not _is_printable(value):
-        raise UsageError(f"--{field.name}={value!r} must be printable text on one line")
+    if about["words"] and value not in about["words"] and not is_count(value):
+        raise UsageError(f"{name} must be a positive number, such as 50, or {' or '.join(about['words'])}")
+    for text in (value,) if kind is str else value if kind is tuple else ():
+        if not text:
+            raise UsageError(f"--{field.name}= is empty; leave it out, or give a value")
+        if not _is_printable(text):
+            raise UsageError(f"--{field.name}={text!r} must be printable text on one line")
 
 
 def _is_printable(text):

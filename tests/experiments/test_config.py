@@ -190,6 +190,39 @@ def test_a_flag_is_not_taken_for_the_value_of_another(flag, following):
     assert parsed("--run_dir=--seed=3", "--width", "2").options == (Config(run_dir="--seed=3", width=2.0),)
 
 
+@pytest.mark.parametrize("program", commands.PROGRAMS)
+def test_the_users_folder_is_meant_by_a_tilde_in_every_path(program, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    classes = commands.PROGRAMS[program].options
+    fields = [field for options in classes for field in dataclasses.fields(options)]
+    paths = {"run_dir", "data_dir", "cache_dir", "labels_file", "sweep", "runs", "contact_sheet", "output"}
+    for field in fields:
+        assert field.metadata["path"] == (field.name in {*paths, "introduction"}), field.name
+        if not field.metadata["path"]:
+            continue
+        command = flagging.parse(classes, [f"--{field.name}=~/x"])
+        (value,) = (getattr(options, field.name) for options in command.options if hasattr(options, field.name))
+        assert value == (("/home/me/x",) if kind_of(field) is tuple else "/home/me/x")
+        with pytest.raises(UsageError, match=f"--{field.name}=~nosuchuser/x: there is no user 'nosuchuser'"):
+            flagging.parse(classes, [f"--{field.name}=~nosuchuser/x"])
+
+
+@pytest.mark.parametrize("program", commands.PROGRAMS)
+def test_an_empty_text_is_no_value(program):
+    classes = commands.PROGRAMS[program].options
+    for field in (field for options in classes for field in dataclasses.fields(options)):
+        if kind_of(field) in (str, tuple) and not field.metadata["choices"]:
+            with pytest.raises(UsageError, match=f"--{field.name}= "):
+                flagging.parse(classes, [f"--{field.name}="])
+
+
+@pytest.mark.parametrize("flag", ["num_labels", "labeled_per_batch", "blocks"])
+@pytest.mark.parametrize("number", ["050", "\u0665\u0660", "+5", " 5", "9" * 5000])
+def test_a_number_in_a_text_is_written_in_one_way(flag, number):
+    with pytest.raises(UsageError, match=f"--{flag}="):
+        parsed(f"--{flag}={number}")
+
+
 def test_flags_that_are_not_known_cannot_be_allowed():
     with pytest.raises(UsageError, match="--undefok is no flag"):
         parsed("--undefok=foo", "--foo=3")

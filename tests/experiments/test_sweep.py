@@ -6,6 +6,7 @@ import time
 import pytest
 from support.programs import TINY, run_program, same_run, start_program
 
+from keras_mt.experiments import commands
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.running.sweeps import read_sweep
 
@@ -77,6 +78,12 @@ def test_a_wrong_sweep_file_is_named(sweep, text, culprit):
     sweep.write_text(text)
     with pytest.raises(UsageError, match=f"--sweep=.*{culprit}"):
         read_sweep(sweep)
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "01/2", "1/02", "\u0661/2", "1", "/"])
+def test_a_wrong_shard_is_named(sweep, shard):
+    with pytest.raises(UsageError, match=f"--shard={shard} must be i/n"):
+        commands.prepared("sweep", [f"--sweep={sweep}", f"--shard={shard}"])
 
 
 @pytest.mark.slow
