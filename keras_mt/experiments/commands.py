@@ -1,5 +1,6 @@
 """What each program is called with, and what it refuses before TensorFlow is imported."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from keras_mt.experiments.options import Options, is_count, option
 from keras_mt.experiments.reading import DamagedFileError, read_text
 from keras_mt.experiments.running import cluster, onednn
 from keras_mt.experiments.running.run_directory import RunDirectory
-from keras_mt.experiments.running.sweeps import PlannedRun, read_sweep
+from keras_mt.experiments.running.sweeps import PlannedRun, check_different, read_sweep
 
 SHEET = "keras_mt contact sheet"  # What tells one from other PNG files.
 NETWORKS = ("teacher", "student", "average")
@@ -129,22 +130,43 @@ def _sweep(command):
         raise UsageError(f"--run_dir={config.run_dir} names one run; a sweep has many: give --runs")
     names = {field.name for field in dataclasses.fields(config)}
     common = {name: getattr(config, name) for name in sorted(command.given & names)}
-    planned = []
+    planned, sweep_of = [], {}
     for path in map(Path, options.sweep):
-        for run in read_sweep(path):
-            both = sorted(run.values.keys() & common)
-            if both:
-                raise UsageError(f"--{both[0]} varies in --sweep={path}; it can't be given for all runs")
-            name = str(Path(options.runs) / path.stem / run.name)
-            planned.append(PlannedRun(name, run.flagfile, {**run.values, **common}))
-    configs = []
-    for run in planned:  # All are checked before the first one starts.
-        try:
-            configs.append(dataclasses.replace(run.config(), run_dir=run.name))
-            RunDirectory(run.name).check(configs[-1])
-        except UsageError as error:
-            raise UsageError(f"{run.name}: {error}") from error
-    return (list(zip(planned, configs, strict=True))[index - 1 :: count],)
+        runs = _planned(path, Path(options.runs) / path.stem, common)
+        check_different(path, runs)
+        for run, _ in runs:
+            if run.name in sweep_of:
+                raise UsageError(
+                    f"--sweep={sweep_of[run.name]} and --sweep={path} have the same folder for a run, {run.name}; give "
+                    "one of them, or another name to one"
+                )
+            sweep_of[run.name] = path
+        planned += runs
+    for run, config in planned:
+        with _named(run):
+            RunDirectory(run.name).check(config)
+    return (planned[index - 1 :: count],)
+
+
+def _planned(path, folder, common):
+    """The runs of a sweep file with their configurations: all are checked before the first one starts."""
+    runs = []
+    for run in read_sweep(path):
+        both = sorted(run.values.keys() & common)
+        if both:
+            raise UsageError(f"--{both[0]} varies in --sweep={path}; it can't be given for all runs")
+        run = PlannedRun(str(folder / run.name), run.flagfile, {**run.values, **common})
+        with _named(run):
+            runs.append((run, dataclasses.replace(run.config(), run_dir=run.name)))
+    return runs
+
+
+@contextlib.contextmanager
+def _named(run):
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{run.name}: {error}") from error
 
 
 def _shard(text):

@@ -167,9 +167,8 @@ def _expanded(field, text):
         return text
     path = os.path.expanduser(text)
     if path.startswith("~"):
-        raise UsageError(
-            f"--{field.name}={text}: there is no user {text[1:].partition('/')[0]!r}; ./{text} is a folder"
-        )
+        user = text[1:].partition("/")[0]
+        raise UsageError(f"--{field.name}={text}: there is no user {user!r}; a folder that is called so is ./{text}")
     return path
 
 

@@ -71,6 +71,11 @@ def test_true_is_a_value_for_a_flag_that_is_not_boolean(sweep):
         ('[[grid]]\nflagfile = "tiny.cfg"\nvary = { method = "pi" }\n', "vary.method must be a list"),
         ('[[grid]]\nflagfile = "tiny.cfg"\nvary = { "flip, width" = [[true]] }\n', "needs lists of 2 values"),
         ('[[grid]]\nflagfile = "tiny.cfg"\n' * 2, "two runs that are the same"),
+        ('[[grid]]\nflagfile = "tiny.cfg"\nset = { width = 0.1 }\nvary = { width = [0.2] }\n', "width is given twice"),
+        (
+            '[[grid]]\nflagfile = "tiny.cfg"\nvary = { width = [0.2], "flip,width" = [[true, 1]] }\n',
+            "width is given twice",
+        ),
         ('[[grid]]\nflagfile = "tiny.cfg"\nvary = { run_dir = ["a"] }\n', "run_dir is given by --runs"),
     ],
 )
@@ -78,6 +83,45 @@ def test_a_wrong_sweep_file_is_named(sweep, text, culprit):
     sweep.write_text(text)
     with pytest.raises(UsageError, match=f"--sweep=.*{culprit}"):
         read_sweep(sweep)
+
+
+@pytest.mark.parametrize(
+    "vary",
+    [
+        "max_consistency_weight = [1, 1.0]", 'flip = [true, "1"]', 'cache_dir = ["a", "b"]', 
+        "checkpoint_steps = [4, 5]", 'preprocessing = ["auto", "auto"]',
+    ],
+)  # fmt: skip
+def test_an_experiment_that_is_planned_twice_is_refused_and_both_are_named(sweep, vary):
+    sweep.write_text(f'[[grid]]\nflagfile = "tiny.cfg"\nvary = {{ {vary} }}\n')
+    name = vary.partition(" ")[0]
+    with pytest.raises(UsageError, match=f"two runs that are the same: .*{name}="):
+        commands.prepared("sweep", [f"--sweep={sweep}"])
+
+
+def test_what_results_hang_on_may_vary(sweep):
+    sweep.write_text('[[grid]]\nflagfile = "tiny.cfg"\nvary = { onednn = ["true", "false"], data_seed = [0, 1] }\n')
+    (planned,) = commands.prepared("sweep", [f"--sweep={sweep}"])
+    assert len(planned) == 4
+
+
+def test_two_sweeps_of_one_name_are_refused_and_a_run_in_common_is_not(sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree("flags", "other")
+    (tmp_path / "other" / "tiny.cfg").write_text("\n".join([*TINY, "--seed=3"]))
+    for second in (sweep, "other/sweeps/grid.toml"):
+        with pytest.raises(UsageError, match=f"--sweep={sweep} and --sweep={second} have the same folder for a run"):
+            commands.prepared("sweep", [f"--sweep={sweep}", f"--sweep={second}"])
+    second = sweep.rename(sweep.with_name("second.toml"))
+    (planned,) = commands.prepared("sweep", [f"--sweep={second}", "--sweep=other/sweeps/grid.toml"])
+    assert len(planned) == 4
+
+
+def test_a_sweep_file_can_be_named_from_its_own_folder(sweep, monkeypatch):
+    for folder, name in ((sweep.parent, "grid.toml"), (sweep.parents[1], "sweeps/grid.toml")):
+        monkeypatch.chdir(folder)
+        (planned,) = commands.prepared("sweep", [f"--sweep={name}", "--runs=../runs"])
+        assert len(planned) == 2
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "01/2", "1/02", "\u0661/2", "1", "/"])

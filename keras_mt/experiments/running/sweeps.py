@@ -2,7 +2,9 @@
 
 import dataclasses
 import itertools
+import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.options import kind_of
 from keras_mt.experiments.reading import DamagedFileError, in_words, native, read_text
 
+# Not of the experiment, but what its results hang on: the data, and what computes.
+_OF_RESULTS = ("data_dir", "onednn", "strategy", "logical_devices")
 _BOOLEAN = {field.name for field in dataclasses.fields(Config) if kind_of(field) is bool}
 
 
@@ -86,6 +90,25 @@ def read_sweep(path: Path) -> list[PlannedRun]:
     return runs
 
 
+def check_different(path: Path, planned: Sequence[tuple[PlannedRun, Config]]) -> None:
+    """Checks that no experiment is planned twice, under two names. Two sweeps may have a run in common, as two
+    ablations have.
+
+    Args:
+        path: The sweep file.
+        planned: Its runs, with their configurations.
+
+    Raises:
+        UsageError: If two runs are the same but for where they are kept, naming both.
+    """
+    first = {}
+    for run, config in planned:
+        key = config.fingerprint(), *(getattr(config, name) for name in _OF_RESULTS)
+        if key in first:
+            raise UsageError(f"--sweep={path} has two runs that are the same: {first[key]} and {run.name}")
+        first[key] = run.name
+
+
 def _runs_of(path, grid):
     unknown = set(grid) - {"flagfile", "seeds", "set", "vary"}
     if unknown:
@@ -95,13 +118,18 @@ def _runs_of(path, grid):
     seeds = grid.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
         raise UsageError(f"--sweep={path}: seeds={seeds!r} must be a list of whole numbers")
-    flagfile = path.parent.parent / native(grid["flagfile"])
+    # In `flags/sweeps` itself the name of the file alone does not say what is above.
+    flagfile = Path(os.path.abspath(path)).parent.parent / native(grid["flagfile"])
     fixed, vary = grid.get("set", {}), grid.get("vary", {})
     for name, table in (("set", fixed), ("vary", vary)):
         if not isinstance(table, dict):
             raise UsageError(f"--sweep={path}: {name} is {in_words(table)}; a table of flags is needed")
     fixed = {name: _value(path, f"set.{name}", name, value) for name, value in fixed.items()}
     axes = [_axis(path, key, values) for key, values in vary.items()]
+    names = [*fixed, *(name for axis in axes for name in axis[0])]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--sweep={path}: {name} is given twice by set and vary; one of them alone can say it")
     for choice in itertools.product(*axes):
         changed = {name: value for part in choice for name, value in part.items()}
         values = fixed | changed
