@@ -88,7 +88,7 @@ def test_a_wrong_sweep_file_is_named(sweep, text, culprit):
 @pytest.mark.parametrize(
     "vary",
     [
-        "max_consistency_weight = [1, 1.0]", 'flip = [true, "1"]', 'cache_dir = ["a", "b"]', 
+        "max_consistency_weight = [1, 1.0]", 'flip = [true, "1"]', 'cache_dir = ["a", "b"]',
         "checkpoint_steps = [4, 5]", 'preprocessing = ["auto", "auto"]',
     ],
 )  # fmt: skip
