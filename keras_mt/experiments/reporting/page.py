@@ -148,6 +148,9 @@ def _parts(runs, unfinished, introduction):
     if unfinished:
         yield "remark", f"Not in the tables, since they are unfinished: {', '.join(unfinished)}.", None
     for run in runs:
+        if run.copies:
+            copies = ", ".join(map(str, run.copies))
+            yield "remark", f"{run.path} is counted once; the same run is in {copies}.", None
         if run.chance and no_better(run.error(), run.chance):
             yield "remark", f"{run.path}: {sentence(run.error(), run.chance)}.", None
     for title, table, remarks in tables.published_tables(runs):

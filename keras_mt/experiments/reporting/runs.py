@@ -27,6 +27,7 @@ class Run:
         rows: Its evaluations.
         machine: The processor, its instructions and the seconds a step as words; empty if they are not known.
         chance: Error of always answering the most frequent class, and the number of images; None if it is not known.
+        copies: Other folders with the same seeds, flags and results.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Run:
     chance: dict | None = None
     average: dict = dataclasses.field(default_factory=dict)
     machine: str = ""
+    copies: tuple[Path, ...] = ()
 
     def error(self, name: str = "error") -> float | None:
         """Returns the error that is published: the teacher's for Mean Teacher, the student's for other methods, and
@@ -57,13 +59,15 @@ def read_runs(folders: list[str]) -> tuple[list[Run], list[str]]:
         folders: The folders.
 
     Returns:
-        The finished runs by data, phase, number of labels and path, and the paths of unfinished ones.
+        The finished runs by data, phase, number of labels and path, and the paths of unfinished ones. A run that is in
+        several folders is one, with the name of the first; two runs of the same seeds with other results, those of
+        another machine say, are two.
 
     Raises:
         UsageError: If a folder is missing or holds no run.
         RunError: If the results of a run are damaged.
     """
-    finished, unfinished = {}, []
+    paths = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise UsageError(f"--runs={folder} is no folder; name one that holds runs")
@@ -73,11 +77,18 @@ def read_runs(folders: list[str]) -> tuple[list[Run], list[str]]:
         if not found:
             raise UsageError(f"--runs={folder} holds no run; the folder of one, or one above such folders, is needed")
         for path in found:
-            if (path / "results.json").exists():
-                finished[path] = _read(path)
-            else:
-                unfinished.append(str(path))
-    return sorted(finished.values(), key=_place), sorted(set(unfinished))
+            paths.setdefault(path.resolve(), path)  # One folder may be named in several ways.
+    finished = [_read(path) for path in paths.values() if (path / "results.json").exists()]
+    unfinished = sorted(str(path) for path in paths.values() if not (path / "results.json").exists())
+    return _without_copies(sorted(finished, key=_place)), unfinished
+
+
+def _without_copies(runs):
+    same = {}
+    for run in runs:
+        what = dataclasses.replace(run, path=Path(), machine="")  # Another run of it takes other seconds.
+        same.setdefault(repr(what), []).append(run)
+    return [dataclasses.replace(first, copies=tuple(copy.path for copy in copies)) for first, *copies in same.values()]
 
 
 def _place(run):

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from support.finished_runs import read, write_run
@@ -182,6 +183,24 @@ def test_more_ablations_than_a_figure_can_hold_are_counted(tmp_path, monkeypatch
     page.write_report(read(tmp_path / "runs"), [], tmp_path / "report")
     assert "1 sets of runs differ in one thing only" in (tmp_path / "report" / "report.md").read_text()
     assert not (tmp_path / "report" / "report_ablations.png").exists()
+
+
+def test_a_run_that_is_in_two_folders_is_counted_once_and_that_is_said(tmp_path, monkeypatch):
+    first = write_run(tmp_path / "in", "a", 9.0, 5.0)
+    shutil.copytree(first, tmp_path / "in" / "b")
+    write_run(tmp_path / "in", "c", 9.0, 5.5)  # The same seed on another machine.
+    write_run(tmp_path / "in", "d", 9.0, 5.0, seed=1)
+    runs = read(tmp_path / "in")
+    assert [(run.path.name, [copy.name for copy in run.copies]) for run in runs] == [("a", ["b"]), ("c", []), ("d", [])]
+    page.write_report(runs, [], tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "a is counted once; the same run is in" in text
+    assert "5.17 ± 0.29 (3 runs)" in text
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "d" / "results.json").unlink()
+    runs, unfinished = read_runs([str(first), "in/a", "in/../in/a", "in/d", str(tmp_path / "in" / "d")])
+    assert [(run.path, run.copies) for run in runs] == [(first, ())]
+    assert unfinished == ["in/d"]
 
 
 @pytest.mark.parametrize("case", ["missing", "empty"])
