@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,8 @@ def _check_sheet(path, pictures, force):
     if path.is_dir() or not path.name:
         raise UsageError(f"{named} is a folder; name a PNG file")
     if not path.exists():
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise UsageError(f"{named} can't be written: {path.parent} is no folder that can be written to")
         return
     if not path.is_file():
         raise UsageError(f"{named} is no file; name a PNG file")
@@ -237,7 +240,7 @@ def _report(command):
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise UsageError(f"--output={output} is a file; name a folder")
-    if options.name != Path(options.name).name or options.name in ("", ".."):
+    if options.name != Path(options.name).name or options.name == "..":
         raise UsageError(f"--name={options.name} must be a name without folders; --output names the folder")
     return options, _introduction(options.introduction)
 

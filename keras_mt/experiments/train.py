@@ -158,11 +158,17 @@ def _lowest(rows):
     return {"step": best["step"], "error": best["teacher_error"]}
 
 
+def _in_words(class_names):
+    few = [*class_names[:3], "...", class_names[-1]] if len(class_names) > 5 else class_names
+    return f"{len(class_names)} classes: {', '.join(few)}"
+
+
 def _describe(config, data, schedules, step, last_step):
     start = f"continues at step {step}" if step else "starts"
+    few = f"{config.labeled_per_batch} of {config.batch_size}"
     return (
         f"{config.dataset}: {len(data.labeled)} labeled of {data.num_examples} training examples, "
-        f"{len(data.evaluation_labels)} to evaluate on ({config.phase} phase); labeled per batch: "
-        f"{config.labeled_per_batch} of {config.batch_size}\n{schedules.describe()}\n{start}, {last_step} "
+        f"{len(data.evaluation_labels)} to evaluate on ({config.phase} phase); {_in_words(data.class_names)}; "
+        f"labeled per batch: {few}\n{schedules.describe()}\n{start}, {last_step} "
         "steps in all"
     )

@@ -28,12 +28,13 @@ def test_a_contact_sheet_replaces_contact_sheets_only(run, tmp_path, said):
         (run / "results.json", ["--force"], "no PNG file"),
         (tmp_path / "text.png", ["--force"], "no PNG file"),
         (run, [], "is a folder"),
+        (tmp_path / "nowhere" / "sheet.png", ["--force"], "nowhere is no folder that can be written to"),
     ):
-        before = None if path.is_dir() else path.read_bytes()
+        before = path.read_bytes() if path.is_file() else None
         status, errors = said("predict", [f"--run_dir={run}", f"--contact_sheet={path}", str(mine), *flags])
         assert status == 2
         assert words in errors
-        assert path.is_dir() or path.read_bytes() == before
+        assert (path.read_bytes() if path.is_file() else None) == before
     for _ in range(2):
         assert said("predict", [f"--run_dir={run}", f"--contact_sheet={sheet}", str(mine)]) == (0, "")
     assert said("predict", [f"--run_dir={run}", f"--contact_sheet={other}", "--force", str(mine)]) == (0, "")
@@ -82,7 +83,7 @@ def test_a_report_replaces_reports_only_and_stays_in_its_folder(run, tmp_path, s
         assert {path.name for path in output.iterdir()} == {name}
         assert (output / name).read_text() == "precious"
         (output / name).unlink()
-    for name in ("../out", "/tmp/out", "a/b", "..", ".", ""):
+    for name in ("../out", "/tmp/out", "a/b", "..", "."):
         status, errors = said("report", [*report, f"--name={name}"])
         assert status == 2
         assert f"--name={name} must be a name without folders" in errors
@@ -229,6 +230,17 @@ def test_a_device_is_no_picture_no_contact_sheet_and_no_text_without_an_end(run,
         status, errors = said(*arguments)
         assert status == 2
         assert reason in errors
+
+
+def test_a_pipe_in_a_folder_of_pictures_is_skipped_in_words(run, tmp_path, said):
+    (tmp_path / "pictures").mkdir()
+    os.mkfifo(tmp_path / "pictures" / "a.png")
+    write_picture(tmp_path / "pictures" / "b.png")
+    status, errors = said("predict", [f"--run_dir={run}", str(tmp_path / "pictures")])
+    assert status == 0
+    assert errors.startswith(f"warning: {tmp_path / 'pictures' / 'a.png'} in ")
+    (tmp_path / "pictures" / "b.png").unlink()
+    assert said("predict", [f"--run_dir={run}", str(tmp_path / "pictures")])[0] == 2
 
 
 def test_what_the_library_warns_of_is_said_once_and_without_code(run, said, monkeypatch):

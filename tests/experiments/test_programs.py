@@ -189,6 +189,7 @@ def test_the_svhn_extra_experiment_runs_end_to_end(tmp_path, monkeypatch, source
     )
     assert process.returncode == 0, process.stderr
     assert "20 labeled of 100 training examples" in process.stdout
+    assert "; 10 classes: 0, 1, 2, ..., 9; labeled per batch: 1 of 100\n" in process.stdout
     assert json.loads((run / "results.json").read_text())["step"] == 2
 
 

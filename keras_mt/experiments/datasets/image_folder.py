@@ -1,6 +1,7 @@
 """A folder of pictures: a folder for each class, optionally one of unlabeled pictures and one to test on."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
 from keras_mt.experiments.datasets.class_names import class_name
-from keras_mt.experiments.datasets.picture_files import SUFFIXES, pictures_in
+from keras_mt.experiments.datasets.picture_files import SUFFIXES, is_left_behind, say_skipped, sorted_out
 from keras_mt.experiments.errors import DataError
 
 _UNLABELED = "unlabeled"
@@ -30,7 +31,9 @@ class ImageFolder:
         self.root = existing_folder(data_dir)
         self.training = self.root / "train" if (self.root / "train").is_dir() else self.root
         reserved = (_UNLABELED, *EVALUATION)
-        folders = [path for path in self.training.iterdir() if path.is_dir() and path.name not in reserved]
+        check_spelling(self.root, ("train", *reserved))
+        check_spelling(self.training, reserved)
+        folders = [path for path in _folders_in(self.training) if path.name not in reserved]
         self._folders = {class_name(path.name, "data_dir", data_dir): path.name for path in folders}
         self.class_names = tuple(sorted(self._folders))
         if len(self.class_names) < 2:
@@ -62,7 +65,7 @@ class ImageFolder:
         )
 
     def _check_classes(self, folder):
-        unknown = sorted({path.name for path in folder.iterdir() if path.is_dir()} - set(self._folders.values()))
+        unknown = sorted({path.name for path in _folders_in(folder)} - set(self._folders.values()))
         if unknown:
             raise ArgumentError(
                 "data_dir",
@@ -72,8 +75,10 @@ class ImageFolder:
 
     def _read(self, folder, unlabeled):
         files, labels = [], []
+        skipped = [path for path in folder.iterdir() if path.is_dir() and is_left_behind(path.name)]
         for label, name in enumerate(self.class_names):
-            found = pictures_in(folder / self._folders[name])
+            found, left = sorted_out(folder / self._folders[name])
+            skipped += left
             if not found and folder == self.training:
                 raise ArgumentError("data_dir", self.root, f"has no pictures of class {name!r} in {folder / name}")
             files += found
@@ -83,9 +88,11 @@ class ImageFolder:
                 "data_dir", self.root, f"has no pictures ({', '.join(SUFFIXES)}) in {folder} in folders of its classes"
             )
         for other in unlabeled:
-            found = pictures_in(other)
+            found, left = sorted_out(other)
             files += found
             labels += [-1] * len(found)
+            skipped += left
+        say_skipped(folder, sorted(skipped))
         sizes = np.array([path.stat().st_size for path in files], "int64")
         if not sizes.all():
             raise DataError(f"{files[int(np.argmin(sizes))]} is empty")
@@ -98,6 +105,23 @@ class ImageFolder:
             in_examples=False,
         )
         return ranges, np.array(labels, "int32")
+
+
+def _folders_in(folder):
+    return [path for path in folder.iterdir() if path.is_dir() and not is_left_behind(path.name)]
+
+
+def check_spelling(folder: Path, reserved: Sequence[str]) -> None:
+    """Checks that no folder's name is a reserved one but for capitals: `Unlabeled` would be a class.
+
+    Raises:
+        ArgumentError: If one is, naming it.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name not in reserved and path.name.lower() in reserved and path.is_dir():
+            raise ArgumentError(
+                "data_dir", folder, f"has a folder {path.name!r}; rename it: to {path.name.lower()!r} if that is meant"
+            )
 
 
 def existing_folder(data_dir: str | None) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
 from keras_mt.experiments.datasets.class_names import class_name
-from keras_mt.experiments.datasets.image_folder import EVALUATION, existing_folder
+from keras_mt.experiments.datasets.image_folder import EVALUATION, check_spelling, existing_folder
 from keras_mt.experiments.datasets.picture_files import SUFFIXES, pictures_in
 from keras_mt.experiments.errors import DataError
 from keras_mt.experiments.reading import DamagedFileError, in_words, native, read_text
@@ -32,6 +32,7 @@ class LabeledFolder:
 
     def __init__(self, data_dir: str | None, labels_csv: str):
         self.root = existing_folder(data_dir)
+        check_spelling(self.root, EVALUATION)
         self.origin = "a folder of pictures with a list of labels"
         self._paths = {os.path.relpath(path, self.root): path for path in pictures_in(self.root)}
         self._class_of = self._read_classes(labels_csv)

@@ -180,7 +180,7 @@ def load_streamed(
         DataError: If the data can't be had.
         ArgumentError: If they don't have what is asked for.
     """
-    of_classes = dataset == "folder" and (labels_file or "").endswith(".csv")
+    of_classes = dataset == "folder" and (labels_file or "").lower().endswith(".csv")
     if of_classes:
         source = labeled_folder.LabeledFolder(data_dir, labels_file)
     elif dataset == "folder":

@@ -1,6 +1,7 @@
 import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -322,8 +323,8 @@ def test_labels_of_a_folder_may_come_from_a_csv(tmp_path):
             (tmp_path / "all" / name).write_bytes(picture(random, number % 3))
             if number != 8:
                 lines.append(f"{name},{'abc'[number % 3]}")
-    (tmp_path / "labels.csv").write_text("\n".join(lines))
-    arguments = {"image_size": 16, "labels_file": str(tmp_path / "labels.csv")}
+    (tmp_path / "labels.CSV").write_text("\n".join(lines))
+    arguments = {"image_size": 16, "labels_file": str(tmp_path / "labels.CSV")}
     data = load_streamed("folder", str(tmp_path / "all"), **arguments)
     assert data.class_names == ("a", "b", "c")
     assert data.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, -1]
@@ -349,6 +350,40 @@ def test_a_csv_of_labels_that_is_wrong_is_named(tmp_path, text, message):
         (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(ArgumentError, match=re.escape(message)):
         load_streamed("folder", str(tmp_path), image_size=16, labels_file=str(tmp_path / "labels.csv"))
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_what_is_left_behind_is_no_class_and_no_picture_and_is_said(tmp_path, capsys, split):
+    write_folder(tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "left")
+    root = tmp_path / "left" / split
+    for name in CLASSES if not split else ():
+        (root / "train" / name).rename(root / name)
+    if not split:
+        (root / "train").rmdir()
+    (some,) = (root / CLASSES[0]).glob("*_0.JPEG")
+    copies = (".thumbnails", ".ipynb_checkpoints", "__MACOSX", f"{CLASSES[0]}/@eaDir", f"{CLASSES[1]}/.trash")
+    for name in (*copies, "../test/.thumbnails" if split else "test/@eaDir"):
+        (root / name).mkdir()
+        shutil.copy(some, root / name / "copy.jpg")
+    shutil.copy(some, root / CLASSES[2] / "._0.jpg")
+    os.mkfifo(root / CLASSES[2] / "pipe.png")
+    data, whole = (load(tmp_path / name) for name in ("left", "whole"))
+    assert data.class_names == CLASSES
+    assert [Path(name).name for name in data.ranges.names] == [Path(name).name for name in whole.ranges.names]
+    assert len(data.evaluation_labels) == 12
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"warning: {root / '.ipynb_checkpoints'} and 6 more in {root} skipped: " in first
+    assert "/test skipped: hidden, in __MACOSX or @eaDir, or no file" in second
+
+
+@pytest.mark.parametrize("name", ["Unlabeled", "TEST", "Val", "Validation", "Train"])
+def test_a_folder_with_a_reserved_name_in_capitals_is_refused(tmp_path, name):
+    for folder in ("cat", "dog", "test/cat", name):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "0.jpg").write_bytes(picture(np.random.default_rng(0), 0))
+    with pytest.raises(ArgumentError, match=f"has a folder '{name}'; rename it: to '{name.lower()}' if"):
+        load(tmp_path, num_labels="all")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
