@@ -29,9 +29,19 @@ def application(folder):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # Of processors and drivers that are not there.
     import tensorflow as tf  # Takes seconds: a wrong command line is answered before.
 
-    model = tf.saved_model.load(str(folder))  # Kept: its signatures have only weak references to its weights.
+    labels = pathlib.Path(folder, "assets", "labels.txt")
+    try:
+        names = labels.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, UnicodeError) as error:
+        sys.exit(f"{labels} can't be read ({getattr(error, 'strerror', None) or error}); export the model again")
+    try:
+        model = tf.saved_model.load(str(folder))  # Kept: its signatures have only weak references to its weights.
+    except Exception as error:  # TensorFlow raises many kinds for damaged files.
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        sys.exit(f"{folder} can't be read as a SavedModel ({said}); export it again")
+    if "files" not in model.signatures:
+        sys.exit(f"{folder} has no signature `files`; export writes one with --format=saved_model")
     answer_files = model.signatures["files"]
-    names = pathlib.Path(folder, "assets", "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
     app = flask.Flask(__name__)
     app.json.sort_keys = app.json.ensure_ascii = False
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, MAX_FORM_PARTS=MOST_PICTURES)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -153,6 +154,39 @@ def test_names_of_classes_are_utf_8_whatever_the_locale(server, tmp_path, monkey
     monkeypatch.setattr("locale.getencoding", lambda: "ascii")
     answer = server.application(tmp_path).test_client().post("/predict", data=encoded(smooth(3, 3, 0), "PNG"))
     assert answer.json == {"class": "größe\u3000大", "probabilities": {"größe\u3000大": 0.25, "b,\"c'": 0.75}}
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        ("cut", "can't be read as a SavedModel"),
+        ("no weights", "can't be read as a SavedModel"),
+        ("no labels", "labels.txt can't be read"),
+        ("labels of another encoding", "labels.txt can't be read"),
+        ("no signature", "has no signature `files`"),
+    ],
+)
+def test_a_damaged_model_is_a_sentence(damage, sentence, server, exported, tmp_path):
+    folder = tmp_path / "1"
+    if damage == "no signature":
+        tf.saved_model.save(tf.Module(), str(folder))
+        (folder / "assets" / "labels.txt").write_text("a\nb\n")
+    else:
+        shutil.copytree(exported / "saved_model" / "1", folder)
+    labels, saved = folder / "assets" / "labels.txt", folder / "saved_model.pb"
+    if damage == "cut":
+        saved.write_bytes(saved.read_bytes()[:1000])
+    elif damage == "no weights":
+        shutil.rmtree(folder / "variables")
+    elif damage == "no labels":
+        labels.unlink()
+    elif damage == "labels of another encoding":
+        labels.write_bytes(b"gr\xf6\xdfe\n")
+    with pytest.raises(SystemExit) as ending:
+        server.main([str(folder), "0"])
+    assert sentence in ending.value.code
+    assert str(folder) in ending.value.code
+    assert "\n" not in ending.value.code
 
 
 @pytest.mark.parametrize(
