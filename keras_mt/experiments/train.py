@@ -50,7 +50,7 @@ def _train(config, typed, run, devices, workers):
     checks.check_ramp(config, "rampdown_steps", lengths.rampdown, lengths.training, typed)
     checks.check_starts(config, lengths.rampup, lengths.training, typed)
     with devices.scope():
-        here = {**config.identity(), "training data": data.fingerprint(), **machine.versions()}
+        here = {**config.identity(), "training data": data.fingerprint(), "data": data.details, **machine.versions()}
         workers.check_same({**here, "oneDNN": machine.machine()["oneDNN"]})
         model = experiment.build_model(config, data, lengths)
     if workers.is_chief:

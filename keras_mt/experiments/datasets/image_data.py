@@ -10,6 +10,14 @@ import tensorflow as tf
 from keras_mt.data import Sampling
 
 
+def checksum_of(*arrays: np.ndarray) -> str:
+    """Returns a checksum of the bytes of arrays."""
+    checksum = 0
+    for array in arrays:
+        checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
+    return f"{checksum:08x}"
+
+
 class ImageData(Protocol):
     """Training images with few labels, and the images to evaluate on.
 
@@ -42,10 +50,11 @@ class ImageData(Protocol):
 
     def fingerprint(self) -> str:
         """Returns what machines that have the same training data agree on: how many examples, and a checksum."""
-        checksum = 0
-        for array in (self.labels, self.labeled):
-            checksum = zlib.crc32(np.ascontiguousarray(array, "int64").tobytes(), checksum)
-        return f"{self.num_examples} examples, {checksum:08x}"
+        return f"{self.num_examples} examples, {checksum_of(self.labels.astype('int64'), self.labeled.astype('int64'))}"
+
+    @property
+    def details(self) -> dict[str, str]:
+        """Checksums of what else of the data must stay the same: `content` of training images, `evaluation` images."""
 
     def training_batches(
         self,

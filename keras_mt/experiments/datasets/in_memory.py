@@ -11,7 +11,7 @@ from keras_mt.data import Sampling, batches
 from keras_mt.data.image_memory import empty_images
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets import decoded_cache, digits, svhn_mat, tfds_images
-from keras_mt.experiments.datasets.image_data import ImageData
+from keras_mt.experiments.datasets.image_data import ImageData, checksum_of
 from keras_mt.experiments.datasets.split import split_examples
 
 _EVALUATED = 500  # Images in a batch that is evaluated.
@@ -36,6 +36,14 @@ class InMemoryImages(ImageData):
     origin: str
 
     num_views = 1
+
+    @functools.cached_property
+    def details(self) -> dict[str, str]:
+        evaluation = checksum_of(self.evaluation_labels.astype("int64"), self.evaluation_images)
+        return {
+            "content": checksum_of(self.images),
+            "evaluation": f"{len(self.evaluation_labels)} images, {evaluation}",
+        }
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -1,8 +1,7 @@
 """Data sets whose images stay on disk and are decoded when their batch comes: ImageNet, or a folder of pictures."""
 
 import dataclasses
-import os
-import zlib
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,7 +13,7 @@ from keras_mt.data.pipeline_options import without_tuning
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets import image_folder, labeled_folder, tfds_images, tfds_streams
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
-from keras_mt.experiments.datasets.image_data import ImageData
+from keras_mt.experiments.datasets.image_data import ImageData, checksum_of
 from keras_mt.experiments.datasets.image_views import plain_view, random_view
 from keras_mt.experiments.datasets.labels_file import read_labels_file
 from keras_mt.experiments.datasets.split import split_examples
@@ -50,8 +49,16 @@ class StreamedImages(ImageData):
 
     def fingerprint(self) -> str:
         """Returns that of the labels, and of the pictures' names and sizes."""
-        listed = "\n".join(f"{name} {size}" for name, size in zip(self.ranges.names, self.ranges.length, strict=True))
-        return f"{super().fingerprint()}, pictures {zlib.crc32(os.fsencode(listed)):08x}"
+        return f"{super().fingerprint()}, pictures {self.ranges.listed()}"
+
+    @functools.cached_property
+    def details(self) -> dict[str, str]:
+        there = self.evaluation_ranges
+        labels = checksum_of(self.evaluation_labels.astype("int64"))
+        return {
+            "content": self.ranges.content(),
+            "evaluation": f"{len(there)} images, {labels}, pictures {there.listed()}, content {there.content()}",
+        }
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_mt.experiments.errors import RunError
-from keras_mt.experiments.reading import COUNT, STEP, TEXT, TEXTS, DamagedFileError, Kind, read_json
+from keras_mt.experiments.reading import COUNT, STEP, TEXT, TEXTS, DamagedFileError, Kind, optional, read_json
 
 _FORMAT = 4
 _RECORD = "experiment.json"
@@ -23,8 +23,10 @@ _FIELDS = {
     "step": COUNT,
     "last_step": STEP,
     "flags": Kind("a table of the run's flags", lambda value: isinstance(value, dict) and set(value) >= _NEEDED),
-    "data": {"fingerprint": TEXT, "class_names": TEXTS},
+    # A run that was begun before `content` and `evaluation` were recorded goes on without them.
+    "data": {"fingerprint": TEXT, "class_names": TEXTS, "content": optional(TEXT), "evaluation": optional(TEXT)},
 }
+_DETAILS = {"content": "the training images", "evaluation": "the images to evaluate on"}
 _NAMED = 10  # Classes.
 
 
@@ -37,12 +39,14 @@ class Identity:
         class_names: Name of each class of its data.
         data: Fingerprint of its training data; None where they are not at hand.
         last_step: The step it ends at; None where the data are not at hand.
+        details: Of its data, see `ImageData`; empty where they are not at hand.
     """
 
     flags: dict
     class_names: tuple[str, ...]
     data: str | None = None
     last_step: int | None = None
+    details: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +70,7 @@ def steps_in(folder: Path) -> list[int]:
 
 def write_record(folder: Path, step: int, identity: Identity) -> None:
     """Writes beside the state of a checkpoint what it is of."""
-    data = {"fingerprint": identity.data, "class_names": list(identity.class_names)}
+    data = {"fingerprint": identity.data, "class_names": list(identity.class_names), **identity.details}
     content = {"format": _FORMAT, "step": step, "last_step": identity.last_step, "flags": identity.flags, "data": data}
     (folder / _RECORD).write_text(json.dumps(content), encoding="utf-8")
 
@@ -138,6 +142,13 @@ def _check_record(path, step, identity):
             f"the training data are not those of checkpoint {path}: {record['data']['fingerprint']} there, "
             f"{identity.data} here; give it the same examples and labels, or name another --run_dir"
         )
+    for name, here in identity.details.items():
+        there = record["data"].get(name, here)
+        if there != here:
+            raise RunError(
+                f"{_DETAILS[name]} are not those of checkpoint {path}: {there} there, {here} here; give it the same "
+                "images and labels, or name another --run_dir"
+            )
     if identity.last_step is not None and record["last_step"] != identity.last_step:
         raise RunError(
             f"checkpoint {path} is of a run of {record['last_step']} steps, not of {identity.last_step}; name another "

@@ -173,7 +173,7 @@ def checkpoints(
     return Checkpoints(
         folder,
         model,
-        Identity(config.identity(), data.class_names, data.fingerprint(), lengths.training),
+        Identity(config.identity(), data.class_names, data.fingerprint(), lengths.training, data.details),
         active_schedules,
         config.steps_between_checkpoints,
         config.evaluation_steps,

@@ -12,6 +12,7 @@ from support.programs import in_process, run_program, same_run
 
 from keras_mt.data import Sampling
 from keras_mt.errors import ArgumentError
+from keras_mt.experiments.datasets import byte_ranges
 from keras_mt.experiments.datasets.image_views import plain_view, random_view
 from keras_mt.experiments.datasets.labels_file import read_labels_file
 from keras_mt.experiments.datasets.streamed import is_streamed, load_streamed
@@ -396,3 +397,19 @@ def test_pictures_of_all_kinds_are_read(tmp_path, kind):
     (images, _), *_ = data.evaluation_batches()
     assert images.shape == (1, 16, 16, 3)
     assert abs(float(tf.reduce_mean(images)) - 200) < 3
+
+
+def test_of_many_pictures_some_that_are_spread_evenly_are_looked_into(tmp_path, monkeypatch):
+    monkeypatch.setattr(byte_ranges, "_MOST_READ", 5)
+    files = [tmp_path / f"{number}.png" for number in range(9)]
+    for path in files:
+        path.write_bytes(bytes(3000))
+    places, starts, sizes = np.arange(9, dtype="int32"), np.zeros(9, "int64"), np.full(9, 3000)
+    ranges = byte_ranges.ByteRanges(tuple(map(str, files)), places, starts, sizes, places.astype(str), False)
+    before, seen = ranges.content(), []
+    for number, path in enumerate(files):
+        path.write_bytes(bytes(2999) + b"x")
+        if ranges.content() != before:
+            seen.append(number)
+        path.write_bytes(bytes(3000))
+    assert seen == [0, 2, 4, 6, 8]

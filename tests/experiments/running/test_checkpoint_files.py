@@ -72,16 +72,33 @@ def test_a_checkpoint_of_something_else_is_refused_by_all(run, picture, said, ch
     assert names(run) == before
 
 
-def test_a_run_goes_on_with_its_own_data_only(run, said):
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("fingerprint", "the training data"),
+        ("content", "the training images"),
+        ("evaluation", "the images to evaluate on"),
+    ],
+)
+def test_a_run_goes_on_with_its_own_data_only(run, said, key, what):
     path = run / "checkpoints" / "step-12" / "experiment.json"
     record = json.loads(path.read_text())
-    record["data"]["fingerprint"] = "1198 examples, 00000000"
+    assert len(record["data"].pop(key)) >= 8
+    record["data"][key] = "1198 examples, 00000000"
     path.write_text(json.dumps(record))
     for name, arguments in (("train", [*TINY, f"--run_dir={run}"]), ("evaluate", [f"--run_dir={run}"])):
         status, errors = said(name, arguments)
         assert status == 1
-        assert "the training data are not those of checkpoint" in errors
+        assert f"{what} are not those of checkpoint" in errors
         assert "1198 examples, 00000000 there" in errors
+
+
+def test_a_run_that_was_begun_before_contents_were_recorded_goes_on(run, said):
+    for path in (run / "checkpoints").glob("step-*/experiment.json"):
+        record = json.loads(path.read_text())
+        del record["data"]["content"], record["data"]["evaluation"]
+        path.write_text(json.dumps(record))
+    assert said("evaluate", [f"--run_dir={run}"]) == (0, "")
 
 
 @pytest.mark.parametrize(

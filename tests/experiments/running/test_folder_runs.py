@@ -51,12 +51,37 @@ def another_picture(folder):
     shutil.copy(first, second)
 
 
+def exchanged_test_classes(folder):
+    first, second = (folder / "data" / "test" / name for name in CLASSES[:2])
+    first.rename(first.with_name("other"))
+    second.rename(first)
+    first.with_name("other").rename(second)
+
+
+def fewer_test_pictures(folder):
+    (folder / "data" / "test" / CLASSES[0] / f"{CLASSES[0]}_0.JPEG").unlink()
+
+
+def other_content(split, name):
+    def change(folder):
+        path = folder / "data" / split / CLASSES[0] / f"{CLASSES[0]}_{name}"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        path.write_bytes(content)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (more_labels, "the training data are not those of checkpoint"),
         (a_picture_more, "the training data are not those of checkpoint"),
         (another_picture, "the training data are not those of checkpoint"),
+        (exchanged_test_classes, "the images to evaluate on are not those of checkpoint"),
+        (fewer_test_pictures, "the images to evaluate on are not those of checkpoint"),
+        (other_content("train", "1.png"), "the training images are not those of checkpoint"),
+        (other_content("test", "1.png"), "the images to evaluate on are not those of checkpoint"),
         (a_class_more, f"the data have 3 classes ({', '.join(CLASSES)}) and checkpoint"),
     ],
 )
