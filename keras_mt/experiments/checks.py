@@ -12,7 +12,11 @@ _ONLY_WITH = {
     "student_dropout": ("architecture", "convnet13", 0.5),
     "teacher_dropout": ("architecture", "convnet13", 0.5),
     "mean_momentum": ("architecture", "convnet13", 0.999),
+    "adam_beta_2_during_rampup": ("optimizer", "adam", 0.99),
+    "adam_beta_2_after_rampup": ("optimizer", "adam", 0.999),
+    "sgd_momentum": ("optimizer", "sgd", 0.9),
     "weight_decay": ("optimizer", "sgd", 0.0),
+    "consistency_trust": ("consistency", "trust", 0.0),
     "cosine_epochs": ("learning_rate_schedule", "cosine", None),
     "learning_rate_rampup_epochs": ("learning_rate_schedule", "cosine", 0.0),
     "initial_learning_rate": ("learning_rate_schedule", "cosine", 0.0),
@@ -28,6 +32,8 @@ _NOT_WITHOUT = {
     "mix_labels": ("mixing", "none", False),
     "perturbation_xi": ("perturbation_epsilon", 0.0, 1.0),
     "strong_on_labeled": ("strong_augmentation", "none", True),
+    "logit_distance_over": ("logit_distance_weight", 0.0, "sum"),
+    "weight_decay_on": ("weight_decay", 0.0, "all"),
 }
 # Pairs of which the second would say again, in other words, what the first says.
 _EITHER = (
@@ -93,6 +99,8 @@ def _check_uses(config):
     for pair in _EITHER:
         if len(both := _changed(config, pair)) == 2:
             raise UsageError(f"{both[0]} and {both[1]} exclude each other; give one of them")
+    if config.logical_devices and config.strategy == "none":
+        raise UsageError(f"--logical_devices={config.logical_devices} needs a --strategy that uses them, not none")
     if config.blocks and config.architecture == "convnet13":
         raise UsageError(f"--blocks={config.blocks} needs a residual network, not --architecture=convnet13")
     if config.learning_rate_schedule == "cosine" and not config.cosine_epochs:
@@ -225,6 +233,24 @@ def check_ramp(config: Config, name: str, steps: int, training_steps: int, typed
         print(f"warning: {found}: the ramp is cut off", file=sys.stderr)
     else:
         raise UsageError(f"{found}; a ramp must end within the run")
+
+
+def check_cosine(config: Config, cosine_steps: int, training_steps: int) -> None:
+    """Checks that the cosine of the learning rate lasts as long as the run, but for 1 %: epochs are rounded.
+
+    Args:
+        config: The configuration.
+        cosine_steps: Where it reaches 0.
+        training_steps: Length of the run.
+
+    Raises:
+        UsageError: If more than that would be trained with a learning rate of 0.
+    """
+    if config.learning_rate_schedule == "cosine" and cosine_steps < 0.99 * training_steps:
+        raise UsageError(
+            f"--cosine_epochs={config.cosine_epochs} ends before --training_steps={training_steps}; the learning rate "
+            f"would be 0 from step {cosine_steps} on"
+        )
 
 
 def check_starts(config: Config, rampup_steps: int, training_steps: int, typed: Set[str]) -> None:

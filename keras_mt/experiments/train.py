@@ -48,6 +48,8 @@ def _train(config, typed, run, devices, workers):
     ramp = "rampup_steps" if config.rampup_epochs is None else "rampup_epochs"
     checks.check_ramp(config, ramp, lengths.rampup, lengths.training, typed)
     checks.check_ramp(config, "rampdown_steps", lengths.rampdown, lengths.training, typed)
+    checks.check_ramp(config, "learning_rate_rampup_epochs", lengths.learning_rate_rampup, lengths.training, typed)
+    checks.check_cosine(config, lengths.cosine, lengths.training)
     checks.check_starts(config, lengths.rampup, lengths.training, typed)
     with devices.scope():
         here = {**config.identity(), "training data": data.fingerprint(), "data": data.details, **machine.versions()}

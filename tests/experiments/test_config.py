@@ -242,6 +242,15 @@ def test_a_ramp_is_cut_off_only_for_a_flagfile_that_the_command_line_makes_short
             checks.check_ramps(config, typed)
 
 
+def test_a_cosine_ends_with_the_run_but_for_rounding_or_after_it():
+    config = Config(learning_rate_schedule="cosine", cosine_epochs=273.0)
+    checks.check_cosine(config, 199_992, 200_000)  # flags/svhn_1000_ict.cfg
+    checks.check_cosine(config, 300_000, 200_000)
+    with pytest.raises(UsageError, match="--cosine_epochs=273.0 ends before .*from step 199992 on"):
+        checks.check_cosine(config, 199_992, 220_000)
+    checks.check_cosine(Config(), 1, 220_000)
+
+
 # Before TensorFlow ------------------------------------------------------------------------------------------------
 
 

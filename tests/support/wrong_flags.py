@@ -119,6 +119,21 @@ OTHER_FLAGS = [
     (["--ema_warmup", "--ema_warmup_power=0.75"], "--ema_warmup_power=0.75"),
     (["--method=supervised", "--consistency_start_step=2"], "--consistency_start_step=2"),
     (["--strong_augmentation=erasing", "--nostrong_on_labeled", "--labeled_per_batch=vary"], "--nostrong_on_labeled"),
+    (["--consistency=kl", "--consistency_trust=0.5"], "--consistency_trust=0.5 needs --consistency=trust"),
+    (["--sgd_momentum=0.5"], "--sgd_momentum=0.5 needs --optimizer=sgd"),
+    (["--optimizer=sgd", "--adam_beta_2_during_rampup=0.9"], "--adam_beta_2_during_rampup=0.9 needs --optimizer=adam"),
+    (["--optimizer=sgd", "--adam_beta_2_after_rampup=0.9"], "--adam_beta_2_after_rampup=0.9 needs --optimizer=adam"),
+    (["--logit_distance_over=mean", "--num_heads=2"], "--logit_distance_over=mean needs --logit_distance_weight"),
+    (["--weight_decay_on=kernels", "--optimizer=sgd"], "--weight_decay_on=kernels needs --weight_decay"),
+    (["--logical_devices=3", "--strategy=none"], "--logical_devices=3 needs a --strategy"),
+    (
+        ["--learning_rate_schedule=cosine", "--cosine_epochs=0.01"],
+        "--cosine_epochs=0.01 ends before --training_steps=12",
+    ),
+    (
+        ["--learning_rate_schedule=cosine", "--cosine_epochs=75", "--learning_rate_rampup_epochs=50"],
+        "--learning_rate_rampup_epochs=50.0 is above --training_steps=12",
+    ),
     (["--strong_augmentation=randaugment", "--jit_compile=true"], "--jit_compile=true"),
     (
         ["--dataset=folder", "--data_dir=tests", "--augmentation=imagenet", "--strong_augmentation=erasing"],

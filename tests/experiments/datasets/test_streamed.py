@@ -23,7 +23,7 @@ SAMPLING = Sampling(batch_size=6, labeled_per_batch=2, seed=1)
 SMALL = (
     "--num_labels=6", "--architecture=resnext152", "--blocks=1,1", "--width=0.0625", "--image_size=32", "--num_heads=2",
     "--batch_size=6", "--labeled_per_batch=2", "--unlabeled_stream=unlabeled", "--optimizer=sgd", "--input_noise=0",
-    "--learning_rate_schedule=cosine", "--cosine_epochs=75", "--learning_rate_rampup_epochs=2", "--weight_decay=5e-5",
+    "--learning_rate_schedule=cosine", "--cosine_epochs=75", "--learning_rate_rampup_epochs=1", "--weight_decay=5e-5",
     "--initial_learning_rate=0.01", "--max_learning_rate=0.05", "--consistency=kl", "--max_consistency_weight=10",
     "--rampup_epochs=1", "--training_epochs=2", "--logit_distance_weight=0.01", "--logit_distance_over=mean",
     "--ema_warmup", "--augmentation=imagenet", "--evaluation_steps=3", "--translate=0",
