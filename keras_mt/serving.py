@@ -1,6 +1,7 @@
 """Networks as files that are used without Keras and without this package: SavedModel, ONNX, LiteRT."""
 
 import pathlib
+import tempfile
 import warnings
 
 import keras
@@ -151,8 +152,10 @@ def _write_saved_model(served, filepath, verbose, input_signature, **kwargs):
 def _write_onnx(served, filepath, verbose, input_signature, **kwargs):
     """As Keras does, and looks into the file: not every one that its converter writes can be run."""
     path = pathlib.Path(filepath)
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A folder of a new name: nothing that somebody has beside the file is written over or removed.
+    with tempfile.TemporaryDirectory(prefix=f"{path.name}.unfinished-", dir=path.parent) as folder:
+        unfinished = pathlib.Path(folder) / path.name
         served.export(str(unfinished), "onnx", False, input_signature, **kwargs)
         import onnx  # Of an extra, and only where it is wanted.
 
@@ -167,8 +170,6 @@ def _write_onnx(served, filepath, verbose, input_signature, **kwargs):
         _keep_constants(onnx, model, keras.export.ExportArchive().add_endpoint("serve", served, input_signature))
         onnx.save(model, str(unfinished))
         unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     if verbose is None or verbose:
         print(f"Saved artifact at '{filepath}'.")
 
