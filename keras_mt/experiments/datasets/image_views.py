@@ -14,6 +14,7 @@ _JITTER = 0.4
 _HUE = 0.1
 _CROP = 224.0 / 256.0
 _TRIES = 10
+_LONGEST = 32  # Of a thin image: its longer side, in shorter ones.
 
 
 def plain_view(image: tf.Tensor, size: int) -> tf.Tensor:
@@ -26,10 +27,21 @@ def plain_view(image: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
         Float32 `[size, size, 3]` with values from 0 to 255.
     """
-    target = resized_shape(tf.shape(image)[:2], size)
+    start, length = middle(tf.shape(image)[:2])
+    image = image[start[0] : start[0] + length[0], start[1] : start[1] + length[1]]
+    target = resized_shape(length, size)
     resized = _resize(image, target)
     top, left = (target[0] - size) // 2, (target[1] - size) // 2
     return tf.ensure_shape(resized[top : top + size, left : left + size], [size, size, 3])
+
+
+def middle(shape: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns start `[2]` and length `[2]` of the middle of an image that is resized: all of it, unless it is thin.
+
+    A line of a million pixels would be resized to gigabytes, of which a square is kept.
+    """
+    length = tf.minimum(shape, _LONGEST * tf.reduce_min(shape))
+    return (shape - length) // 2, length
 
 
 def resized_shape(shape: tf.Tensor, size: int) -> tf.Tensor:

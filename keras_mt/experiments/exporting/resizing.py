@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_mt.experiments.datasets.image_views import resized_shape
+from keras_mt.experiments.datasets.image_views import middle, resized_shape
 
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601. Their sum is 1, so that gray stays what it is.
 
@@ -40,7 +40,8 @@ class FittedPixels(keras.layers.Layer):
         # An index beyond the table is refused where an assertion is not exported: images with channels first, say.
         mixture = tf.gather(tf.constant(_mixtures(self.image_shape[2])), channels)[:channels]
         images = _times(tf.cast(images, "float32"), mixture)
-        length = tf.shape(images)[1:3]
+        start, length = middle(tf.shape(images)[1:3])
+        images = images[:, start[0] : start[0] + length[0], start[1] : start[1] + length[1]]
         target = tf.where(tf.reduce_all(length == size), length, resized_shape(length, size))
         start = (target - size) // 2
         rows, columns = (_weights(length[axis], target[axis], start[axis], size) for axis in (0, 1))

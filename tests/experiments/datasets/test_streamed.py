@@ -277,6 +277,18 @@ def test_the_plain_view_is_the_middle():
     np.testing.assert_allclose(view, view[:, ::-1], atol=1)
 
 
+@pytest.mark.parametrize("shape", [(1, 10_000_000), (3_000_000, 3)])
+def test_the_plain_view_of_a_line_is_its_middle_and_takes_no_gigabytes(shape):
+    image = np.zeros((*shape, 3), "uint8")
+    side = max(shape) // 2
+    image[(slice(None), slice(side, None)) if shape[1] > shape[0] else slice(side, None)] = 255
+    view = plain_view(tf.constant(image), 224).numpy()
+    view = view if shape[1] > shape[0] else view.transpose(1, 0, 2)
+    assert view.shape == (224, 224, 3)
+    assert view[:, 0].max() < 128 < view[:, -1].min()
+    np.testing.assert_array_equal(view[0], view[-1])
+
+
 @pytest.mark.slow
 def test_the_imagenet_experiment_runs_end_to_end_and_resumes(folder, imagenet, tmp_path):
     common = (*SMALL, f"--cache_dir={tmp_path / 'cache'}")

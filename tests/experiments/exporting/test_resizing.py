@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras_mt.experiments.datasets.image_views import plain_view
 from keras_mt.experiments.exporting.resizing import FittedPixels, gray
 
-SIZES = [(1, 1), (1, 500), (3, 2000), (7, 9), (16, 40), (61, 16), (16, 17), (31, 32), (64, 64), (300, 200), (600, 901),
-         (225, 224), (256, 256)]  # fmt: skip
+SIZES = [(1, 1), (1, 500), (3, 2000), (300, 7), (7, 9), (16, 40), (61, 16), (16, 17), (31, 32), (64, 64), (300, 200),
+         (600, 901), (225, 224), (256, 256)]  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [16, 32, 224])
