@@ -294,13 +294,6 @@ def test_a_cache_dir_that_cannot_be_written_is_named(fails, prepared, tmp_path):
     assert "--cache_dir=" in fails(*TINY, *flags, f"--run_dir={tmp_path / 'run'}", status=1)
 
 
-def test_a_cache_dir_of_a_user_who_is_none_is_named(fails, tmp_path):
-    write_mat_files(tmp_path)
-    flags = ["--dataset=svhn_cropped", "--num_labels=20", f"--data_dir={tmp_path}", "--cache_dir=~no such user/x"]
-    sentence = fails(*TINY, *flags, f"--run_dir={tmp_path / 'run'}", status=2)
-    assert "--cache_dir=~no such user/x is below the home folder of a user who has none" in sentence
-
-
 def test_a_flagfile_that_is_a_link_to_itself_is_named(fails, tmp_path):
     (tmp_path / "a.cfg").symlink_to("a.cfg")
     assert "a.cfg can't be read (Too many levels" in fails(f"--flagfile={tmp_path / 'a.cfg'}", status=2)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from keras_mt.data.image_memory import empty_images
+from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets import decoded_cache
+from keras_mt.experiments.datasets.cache_folder import cache_folder
 from keras_mt.experiments.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10_000, 4, 4, 3)).astype("uint8")
@@ -164,3 +166,8 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"`cache_dir=.*file` can't keep"):
         decoded_cache.read_split(tmp_path / "file", "set/train", "", Source())
+
+
+def test_a_cache_below_the_home_folder_of_nobody_is_refused():
+    with pytest.raises(ArgumentError, match="~no such user/x is below the home folder of a user who has none"):
+        cache_folder("~no such user/x")
