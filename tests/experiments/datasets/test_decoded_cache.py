@@ -169,5 +169,5 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_cache_below_the_home_folder_of_nobody_is_refused():
-    with pytest.raises(ArgumentError, match="~no such user/x is below the home folder of a user who has none"):
+    with pytest.raises(ArgumentError, match="`cache_dir` is below the home folder of a user who has none"):
         cache_folder("~no such user/x")
