@@ -4,34 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.dense_students import FEW, X, Y, compiled, fit, network, same_weights
 
 import keras_mt
 
 K, SGD = keras.layers, keras.optimizers.SGD
-X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
-Y = np.arange(12) % 3
-FEW = np.where(np.arange(12) < 4, Y, -1)
 LOADED = [np.ones((4, 3), "float32"), np.full(3, 2.0, "float32")]
-
-
-def network(*layers):
-    return keras.Sequential([keras.Input((4,)), *layers, K.Dense(3)])
-
-
-def compiled(student, rate=0.0, **arguments):
-    model = keras_mt.MeanTeacher(student, **arguments)
-    model.compile(SGD(rate), run_eagerly=True)
-    return model
-
-
-def fit(model, x=X, y=Y, decay=0.999, **arguments):
-    callback = keras_mt.MeanTeacherCallback(1.0, ema_decay=decay, verbose=False)
-    return model.fit(x, y, batch_size=64, verbose=0, shuffle=False, callbacks=[callback], **arguments)
-
-
-def same_weights(model, network=None):
-    for ours, theirs in zip((network or model.teacher).weights, model.student.weights, strict=True):
-        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
 # Until the first step ----------------------------------------------------------------------------------------------
@@ -156,8 +134,8 @@ def test_what_is_frozen_stays_in_a_teacher_of_other_layers_and_lives_again(metho
     base.trainable = False
     model = compiled(student, teacher=teacher, method=method)
     fit(model, 5 * X + 3, epochs=2)
-    for network in (base, base_of_teacher):
-        np.testing.assert_array_equal(network.layers[1].moving_variance, np.ones(5))
+    for trained in (base, base_of_teacher):
+        np.testing.assert_array_equal(trained.layers[1].moving_variance, np.ones(5))
     base.trainable = True
     model.compile(SGD(0.0), run_eagerly=True)
     fit(model, 5 * X + 3, epochs=2)

@@ -3,34 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from support.dense_students import FEW, X, Y, compiled, fit, network, same_weights
 
 import keras_mt
 
 K, SGD = keras.layers, keras.optimizers.SGD
-X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
-Y = np.arange(12) % 3
-FEW = np.where(np.arange(12) < 4, Y, -1)
 STEPS = np.random.default_rng(0).normal(size=(4, 5, 2)).astype("float32")
-
-
-def network(*layers):
-    return keras.Sequential([keras.Input((4,)), *layers, K.Dense(3)])
-
-
-def compiled(student, rate=0.0, **arguments):
-    model = keras_mt.MeanTeacher(student, **arguments)
-    model.compile(SGD(rate), run_eagerly=True)
-    return model
-
-
-def fit(model, x=X, y=Y, decay=0.999, **arguments):
-    callback = keras_mt.MeanTeacherCallback(1.0, ema_decay=decay, verbose=False)
-    return model.fit(x, y, batch_size=64, verbose=0, shuffle=False, callbacks=[callback], **arguments)
-
-
-def same_weights(model, network=None):
-    for ours, theirs in zip((network or model.teacher).weights, model.student.weights, strict=True):
-        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
 # Adapters ----------------------------------------------------------------------------------------------------------
