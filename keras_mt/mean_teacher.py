@@ -855,6 +855,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 f"The student's own `compute_loss` ({type(self.student).__name__}) can be called for one output. "
                 f"Received: a student with {len(self.student.outputs)}"
             )
+        if sparse := student_checks.sparse_inputs(self.student):
+            raise ValueError(
+                f"The student's own `compute_loss` ({type(self.student).__name__}) is called with the labeled rows of "
+                "dense inputs: give a student with dense inputs, and `x` as `tf.sparse.to_dense(x)` or `x.toarray()`. "
+                f"Received: a student with the sparse input {sparse[0].name!r}"
+            )
         if loss is not None or self._compiled_student or not self.student.compiled:
             (output,) = self.outputs_of_student
             own = output.task.loss(output.from_logits, "sum_over_batch_size")

@@ -169,8 +169,7 @@ def _check_targets(model):
 
 def _check_sparse(model):
     """Rows of a sparse tensor can't be indexed."""
-    inputs = keras.tree.flatten(getattr(model.student, "inputs", None) or [])
-    sparse = [part for part in inputs if getattr(part, "sparse", False)]
+    sparse = student_checks.sparse_inputs(model.student)
     options = {
         "separate_passes": model.separate_passes is not None,
         "teacher_sees": model.teacher_sees != "all",

@@ -152,6 +152,12 @@ def check_values(task: str, from_logits: bool, values, output: str) -> None:
         )
 
 
+def sparse_inputs(student: keras.Model) -> list:
+    """Returns the inputs of a functional student that are sparse tensors, whose rows can't be indexed."""
+    inputs = keras.tree.flatten(getattr(student, "inputs", None) or [])
+    return [part for part in inputs if getattr(part, "sparse", False)]
+
+
 def own_method(student: keras.Model, name: str) -> bool:
     """Whether a user's class overrides a method of `keras.Model`."""
     for kind in type(student).__mro__:

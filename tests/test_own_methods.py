@@ -160,3 +160,10 @@ def test_an_own_compute_loss_leaves_padding_out_as_in_keras():
     model = keras_mt.MeanTeacher(student, method="supervised")
     model.compile(keras.optimizers.SGD(0.0), loss=loss)
     np.testing.assert_allclose(model.fit(tokens, y, verbose=0).history["classification_cost"], right, rtol=1e-5)
+
+
+def test_an_own_compute_loss_beside_sparse_inputs_is_refused():
+    inputs = keras.Input((4,), sparse=True, name="words")
+    model = keras_mt.MeanTeacher(PassesOn(inputs, keras.layers.Dense(3)(inputs)))
+    with pytest.raises(ValueError, match="`compute_loss`.*dense inputs.*sparse input 'words'"):
+        model.compile("sgd")

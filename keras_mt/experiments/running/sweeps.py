@@ -14,7 +14,7 @@ from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.options import kind_of
 from keras_mt.experiments.reading import DamagedFileError, in_words, native, read_text
 
-# Not of the experiment, but what its results hang on: the data, and what computes.
+# No part of the experiment, but its results depend on them.
 _OF_RESULTS = ("data_dir", "onednn", "strategy", "logical_devices")
 _BOOLEAN = {field.name for field in dataclasses.fields(Config) if kind_of(field) is bool}
 
