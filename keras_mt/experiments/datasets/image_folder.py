@@ -9,7 +9,14 @@ import numpy as np
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
 from keras_mt.experiments.datasets.class_names import class_name
-from keras_mt.experiments.datasets.picture_files import SUFFIXES, is_left_behind, say_skipped, sorted_out
+from keras_mt.experiments.datasets.picture_files import (
+    SUFFIXES,
+    is_left_behind,
+    looks_like_picture,
+    pictures_in,
+    say_skipped,
+    sorted_out,
+)
 from keras_mt.experiments.errors import DataError
 
 _UNLABELED = "unlabeled"
@@ -42,7 +49,26 @@ class ImageFolder:
                 data_dir,
                 f"has {len(self.class_names)} folders of classes in {self.training}; at least two are needed",
             )
+        self._check_layout(reserved)
         self.origin = "a folder of pictures"
+
+    def _check_layout(self, reserved):
+        """Refuses folders that would be left out, or be a class, and look as if they were meant otherwise."""
+        if self.training != self.root:
+            for path in _folders_in(self.root):
+                if path.name not in ("train", *reserved) and pictures_in(path):
+                    raise ArgumentError(
+                        "data_dir", self.root, f"has pictures in {path.name!r} beside 'train'; move that folder into it"
+                    )
+        for name in self._folders.values():
+            within = {path.name for path in _folders_in(self.training / name)} & set(self._folders.values())
+            if len(within) > 1:
+                raise ArgumentError(
+                    "data_dir",
+                    self.root,
+                    f"has folders of the classes {', '.join(sorted(within))} in {name!r}, which would be a class; "
+                    f"pictures to test on belong into {' or '.join(map(repr, EVALUATION))}",
+                )
 
     def read(self, split: str) -> tuple[ByteRanges, np.ndarray]:
         """Returns the pictures of `"train"` (unlabeled ones last, labeled -1) or `"test"` and their labels int32.
@@ -75,7 +101,11 @@ class ImageFolder:
 
     def _read(self, folder, unlabeled):
         files, labels = [], []
-        skipped = [path for path in folder.iterdir() if path.is_dir() and is_left_behind(path.name)]
+        skipped = [
+            path
+            for path in folder.iterdir()
+            if looks_like_picture(path) or (path.is_dir() and is_left_behind(path.name))
+        ]
         for label, name in enumerate(self.class_names):
             found, left = sorted_out(folder / self._folders[name])
             skipped += left
@@ -108,7 +138,11 @@ class ImageFolder:
 
 
 def _folders_in(folder):
-    return [path for path in folder.iterdir() if path.is_dir() and not is_left_behind(path.name)]
+    paths = [path for path in folder.iterdir() if not is_left_behind(path.name)]
+    for path in paths:
+        if path.is_symlink() and not path.exists() and not looks_like_picture(path):
+            raise ArgumentError("data_dir", folder, f"has a link {path.name!r} to what is not there")
+    return [path for path in paths if path.is_dir()]
 
 
 def check_spelling(folder: Path, reserved: Sequence[str]) -> None:

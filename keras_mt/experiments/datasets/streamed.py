@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -188,6 +189,10 @@ def load_streamed(
         ArgumentError: If they don't have what is asked for.
     """
     of_classes = dataset == "folder" and (labels_file or "").lower().endswith(".csv")
+    if labels_file is not None and not of_classes and num_labels != "all":
+        raise ArgumentError(
+            "num_labels", num_labels, "and `labels_file` both choose the labeled images; give one of them"
+        )
     if of_classes:
         source = labeled_folder.LabeledFolder(data_dir, labels_file)
     elif dataset == "folder":
@@ -210,6 +215,8 @@ def load_streamed(
     if not len(labeled):
         argument, value = ("data_dir", data_dir) if labels_file is None else ("labels_file", labels_file)
         raise ArgumentError(argument, value, "has no label for an image to train on")
+    if labels_file is not None:
+        _check_classes(labels_file, source.class_names, labels, labels[training][labeled])
     kept = np.flatnonzero(training)
     if phase == "validation":
         evaluation = ranges.chosen(np.flatnonzero(~training)), labels[~training]
@@ -226,3 +233,16 @@ def load_streamed(
         image_size,
         augmentation,
     )
+
+
+def _check_classes(labels_file, class_names, labels, labeled):
+    """Refuses a class of the user's that no image to train on has; says which have images and no label."""
+    with_images, with_labels = set(labels.tolist()), set(labeled.tolist())
+    of_user = labels_file.lower().endswith(".csv")
+    unknown = [name for label, name in enumerate(class_names) if of_user and label not in with_images]
+    if unknown:
+        raise ArgumentError("labels_file", labels_file, f"has the class {unknown[0]!r} for no image to train on")
+    without = [class_names[label] for label in sorted(with_images - with_labels - {-1})]
+    if without:
+        names = ", ".join(without[:3]) + ", ..." * (len(without) > 3)
+        print(f"warning: {labels_file} labels no image of {names}: nothing teaches what they are", file=sys.stderr)

@@ -86,12 +86,24 @@ def test_the_pipelines_are_not_tuned(folder):
 
 def test_a_labels_file_names_the_labeled_pictures(folder, tmp_path):
     path = tmp_path / "labels.txt"
-    path.write_text(f"# chosen by hand\n{CLASSES[1]}_3.png {CLASSES[1]}\n\n{CLASSES[0]}/{CLASSES[0]}_0.JPEG\n")
-    data = load(folder, labels_file=str(path))
+    path.write_text(
+        f"# chosen by hand\n{CLASSES[1]}_3.png {CLASSES[1]}\n\n{CLASSES[0]}/{CLASSES[0]}_0.JPEG\n{CLASSES[2]}_0.JPEG"
+    )
+    data = load(folder, labels_file=str(path), num_labels="all")
     assert sorted(data.ranges.names[data.labeled]) == [
         f"{CLASSES[0]}/{CLASSES[0]}_0.JPEG",
         f"{CLASSES[1]}/{CLASSES[1]}_3.png",
+        f"{CLASSES[2]}/{CLASSES[2]}_0.JPEG",
     ]
+    with pytest.raises(ArgumentError, match="`num_labels` and `labels_file` both choose the labeled images"):
+        load(folder, labels_file=str(path), num_labels=6)
+
+
+def test_of_classes_that_a_labels_file_leaves_out_is_warned(folder, tmp_path, capsys):
+    path = tmp_path / "labels.txt"
+    path.write_text(f"{CLASSES[1]}_3.png\n")
+    load(folder, labels_file=str(path), num_labels="all")
+    assert f"{path} labels no image of {CLASSES[0]}, {CLASSES[2]}: nothing teaches" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -110,7 +122,7 @@ def test_a_wrong_labels_file_is_named(folder, tmp_path, text, culprit):
     path = tmp_path / "labels.txt"
     path.write_text(text)
     with pytest.raises(ArgumentError, match=f"`labels_file`.*{culprit}"):
-        load(folder, labels_file=str(path))
+        load(folder, labels_file=str(path), num_labels="all")
 
 
 def test_names_and_classes_with_spaces_are_read(tmp_path):
@@ -131,23 +143,23 @@ def test_names_and_classes_with_spaces_are_read(tmp_path):
 
 def test_a_byte_order_mark_is_no_part_of_a_name(folder, tmp_path):
     path = tmp_path / "labels.txt"
-    path.write_text(f"{CLASSES[1]}_3.png\n", encoding="utf-8-sig")
-    assert len(load(folder, labels_file=str(path)).labeled) == 1
+    path.write_text("\n".join(f"{name}_3.png" for name in CLASSES), encoding="utf-8-sig")
+    assert len(load(folder, labels_file=str(path), num_labels="all").labeled) == 3
 
 
 def test_a_labels_file_of_held_out_pictures_only_is_refused(folder, tmp_path):
     held_out = load(folder, phase="validation", num_validation=6).evaluation_ranges.names
     (tmp_path / "labels.txt").write_text("\n".join(held_out))
     with pytest.raises(ArgumentError, match="`labels_file` has no label for an image to train on"):
-        load(folder, phase="validation", num_validation=6, labels_file=str(tmp_path / "labels.txt"))
+        load(folder, phase="validation", num_validation=6, num_labels="all", labels_file=str(tmp_path / "labels.txt"))
 
 
 def test_a_labels_file_that_is_missing_or_no_text_is_named(folder, tmp_path):
     with pytest.raises(ArgumentError, match="can't be read"):
-        load(folder, labels_file=str(tmp_path / "missing"))
+        load(folder, num_labels="all", labels_file=str(tmp_path / "missing"))
     (tmp_path / "picture").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(ArgumentError, match="no text"):
-        load(folder, labels_file=str(tmp_path / "picture"))
+        load(folder, num_labels="all", labels_file=str(tmp_path / "picture"))
 
 
 def test_a_broken_picture_is_named(tmp_path):
@@ -343,6 +355,9 @@ def test_labels_of_a_folder_may_come_from_a_csv(tmp_path):
     assert data.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, -1]
     assert data.labeled.tolist() == list(range(8))
     assert data.evaluation_labels.tolist() == [0, 1, 2, 0, 1, 2]
+    (tmp_path / "labels.CSV").write_text("\n".join([*lines[:-1], "test/5.jpg,d"]))
+    with pytest.raises(ArgumentError, match="`labels_file` has the class 'd' for no image to train on"):
+        load_streamed("folder", str(tmp_path / "all"), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +402,41 @@ def test_what_is_left_behind_is_no_class_and_no_picture_and_is_said(tmp_path, ca
     assert len(data.evaluation_labels) == 12
     first, second = capsys.readouterr().err.splitlines()
     assert f"warning: {root / '.ipynb_checkpoints'} and 6 more in {root} skipped: " in first
-    assert "/test skipped: hidden, in __MACOSX or @eaDir, or no file" in second
+    assert "/test skipped: hidden, in __MACOSX or @eaDir, in no folder of a class, no file, or none of .jpg" in second
+
+
+def test_pictures_that_would_be_left_out_are_said_and_links_to_folders_are_followed(tmp_path, capsys):
+    write_folder(tmp_path)
+    root = tmp_path / "train"
+    (root / CLASSES[0]).rename(tmp_path.parent / "elsewhere")
+    (root / CLASSES[0]).symlink_to(tmp_path.parent / "elsewhere")
+    (root / CLASSES[1]).rename(tmp_path.parent / "other")
+    (root / CLASSES[1]).mkdir()
+    (root / CLASSES[1] / "more").symlink_to(tmp_path.parent / "other")
+    (tmp_path.parent / "other" / "back").symlink_to(root / CLASSES[1])
+    for name in ("train/loose.jpg", f"train/{CLASSES[2]}/scan.TIF", "test/loose.png"):
+        (tmp_path / name).write_bytes(b"x")
+    data = load(tmp_path)
+    assert data.num_examples == 3 * 8 + 6
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"warning: {root / 'loose.jpg'} and 1 more in {root} skipped: " in first
+    assert f"warning: {tmp_path / 'test' / 'loose.png'} in {tmp_path / 'test'} skipped: " in second
+
+
+def test_folders_that_seem_meant_otherwise_are_refused(tmp_path):
+    write_folder(tmp_path)
+    link = tmp_path / "train" / "fish"
+    link.symlink_to(tmp_path / "gone")
+    with pytest.raises(ArgumentError, match="has a link 'fish' to what is not there"):
+        load(tmp_path)
+    link.unlink()
+    shutil.copytree(tmp_path / "train" / CLASSES[0], tmp_path / "fish")
+    with pytest.raises(ArgumentError, match="has pictures in 'fish' beside 'train'; move that folder into it"):
+        load(tmp_path)
+    shutil.rmtree(tmp_path / "fish")
+    shutil.copytree(tmp_path / "test", tmp_path / "train" / "valid")
+    with pytest.raises(ArgumentError, match=f"of the classes {', '.join(CLASSES)} in 'valid', which would be a class"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["Unlabeled", "TEST", "Val", "Validation", "Train"])
