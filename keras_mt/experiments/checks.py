@@ -21,9 +21,10 @@ _ONLY_WITH = {
     "learning_rate_rampup_epochs": ("learning_rate_schedule", "cosine", 0.0),
     "initial_learning_rate": ("learning_rate_schedule", "cosine", 0.0),
     "rampdown_steps": ("learning_rate_schedule", "sigmoid", 0),
-    "num_extra_unlabeled": ("dataset", "svhn_cropped", 0),
+    "num_extra_unlabeled": ("dataset_name", "svhn_cropped", 0),
     "num_validation": ("phase", "validation", None),
     "uncertainty_passes": ("method", "mean_teacher", 0),
+    "ensembling_momentum": ("method", "temporal_ensembling", 0.6),
 }
 # Flags that do nothing while another one has the value at which it does nothing.
 _NOT_WITHOUT = {
@@ -63,8 +64,23 @@ def check(config: Config) -> None:
     _check_labels(config)
     _check_views(config)
     _check_targets(config)
-    if config.dataset in _OF_ONE_SIZE:
+    if config.dataset_name in _OF_ONE_SIZE:
         check_one_size(config)
+
+
+def cut_short(config: Config, typed: Set[str]) -> Config:
+    """Returns the configuration, with leave to cut ramps off if the command line makes a flagfile's run shorter.
+
+    A published flagfile made short on the command line is how a run is tried out. The leave is recorded with the run,
+    so that its own flagfile repeats it.
+
+    Args:
+        config: The configuration.
+        typed: Names of the flags on the command line itself.
+    """
+    if {"flagfile", "training_steps"} <= typed:
+        return dataclasses.replace(config, ramps_cut_off=True)
+    return config
 
 
 def check_ramps(config: Config, typed: Set[str] = frozenset()) -> None:
@@ -92,7 +108,8 @@ def _check_uses(config):
     for name, (other, value, without_effect) in _ONLY_WITH.items():
         found, needed = getattr(config, name), getattr(config, other)
         if found != without_effect and needed != value:
-            raise UsageError(f"--{name}={found} needs --{other}={value}, not {needed}")
+            flag = "dataset" if other == "dataset_name" else other
+            raise UsageError(f"--{name}={found} needs --{flag}={value}, not {needed}")
     for name, (other, at, without_effect) in _NOT_WITHOUT.items():
         if getattr(config, name) != without_effect and getattr(config, other) == at:
             raise UsageError(f"{_flag(config, name)} needs --{other}")
@@ -141,6 +158,11 @@ def _check_labels(config):
 
 
 def _check_views(config):
+    if config.augmentation == "imagenet" and config.method == "temporal_ensembling":
+        raise UsageError(
+            "--augmentation=imagenet has two views and --method=temporal_ensembling a pass for one; give another "
+            "--method, or --augmentation=network"
+        )
     if config.strong_augmentation == "none":
         return
     strong, labeled = _flag(config, "strong_augmentation"), config.labeled
@@ -223,13 +245,12 @@ def check_ramp(config: Config, name: str, steps: int, training_steps: int, typed
         typed: Names of the flags on the command line itself.
 
     Raises:
-        UsageError: If it does not, and the run was not made short on the command line.
+        UsageError: If it does not, and ramps may not be cut off.
     """
     if steps <= training_steps:
         return
     found = f"--{name}={getattr(config, name)} is above --training_steps={training_steps}"
-    # A published flagfile made short on the command line is how a run is tried out.
-    if {"flagfile", "training_steps"} <= typed and name not in typed:
+    if config.ramps_cut_off and name not in typed:
         print(f"warning: {found}: the ramp is cut off", file=sys.stderr)
     else:
         raise UsageError(f"{found}; a ramp must end within the run")
@@ -263,7 +284,7 @@ def check_starts(config: Config, rampup_steps: int, training_steps: int, typed: 
         typed: Names of the flags on the command line itself.
 
     Raises:
-        UsageError: If it does not, and the run was not made short on the command line.
+        UsageError: If it does not, and ramps may not be cut off.
     """
     ends = {"ema_start_step": config.ema_start_step}
     if config.consistency_start_step:
@@ -273,7 +294,7 @@ def check_starts(config: Config, rampup_steps: int, training_steps: int, typed: 
             continue
         what = "the ramp-up after it ends" if end > getattr(config, name) else "it is"
         found = f"{_flag(config, name)}: {what} above --training_steps={training_steps}"
-        if {"flagfile", "training_steps"} <= typed and name not in typed:
+        if config.ramps_cut_off and name not in typed:
             print(f"warning: {found}", file=sys.stderr)
         else:
             raise UsageError(found)

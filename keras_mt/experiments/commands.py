@@ -20,6 +20,8 @@ from keras_mt.experiments.running.sweeps import PlannedRun, check_different, rea
 
 SHEET = "keras_mt contact sheet"  # What tells one from other PNG files.
 NETWORKS = ("teacher", "student", "average")
+# What an evaluation has no use for, though it takes the flags of a run.
+_OF_TRAINING = ("strategy", "logical_devices", "worker_timeout", "checkpoint_steps")
 _WHICH = "The network; default: the second average if the run has one, else the teacher."
 
 
@@ -95,6 +97,7 @@ def _train(command):
     if not config.run_dir:
         raise UsageError("--run_dir is missing; name a folder for this run")
     checks.check(config)
+    config = checks.cut_short(config, command.typed)
     checks.check_ramps(config, command.typed)
     workers = cluster.of(config)
     run = RunDirectory(config.run_dir)
@@ -114,6 +117,9 @@ def _evaluate(command):
     """The configuration is the run's, but for what is given, and for where to write: a run may have been sent."""
     run = _run(command.options[0].run_dir)
     (here,) = command.options
+    for name in _OF_TRAINING:
+        if name in command.typed:
+            raise UsageError(f"--{name}={getattr(here, name)} is of training; an evaluation takes one device")
     given = {name: getattr(here, name) for name in command.given}
     if "onednn" in given:
         given["onednn"] = onednn.chosen(here.onednn)
@@ -180,7 +186,10 @@ def _shard(text):
 def _predict(command):
     (options,) = command.options
     run, pictures = _run(options.run_dir), _pictures(command.rest)
-    if options.contact_sheet is not None:
+    if options.contact_sheet is None:
+        for name in sorted({"pictures", "force"} & command.typed):
+            raise UsageError(f"--{name} is of a contact sheet; give --contact_sheet")
+    else:
         _check_sheet(Path(options.contact_sheet), pictures, options.force)
     return options, run, pictures
 
@@ -230,6 +239,8 @@ def _pictures(arguments):
 
 def _export(command):
     (options,) = command.options
+    if "model_version" in command.typed and options.format != "saved_model":
+        raise UsageError(f"--model_version={options.model_version} needs --format=saved_model, not {options.format}")
     return options, _run(options.run_dir)
 
 

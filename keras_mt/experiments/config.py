@@ -47,6 +47,12 @@ class Config(Options):
         _LARGEST_SEED,
     )
 
+    ramps_cut_off: bool = _run(
+        False,
+        "Whether the end of the run may cut ramps off. On where --training_steps follows a --flagfile.",
+        of_the_experiment=False,
+    )
+
     dataset: str = _data(
         "digits", "digits (installed with scikit-learn), folder, svhn_cropped, cifar10 or any TFDS image set."
     )
@@ -324,6 +330,11 @@ class Config(Options):
                 raise UsageError(f"--blocks={self.blocks} must be numbers from 1 to 1,000, such as 4,4,4")
 
     # As the library takes them ---------------------------------------------------------------------------------
+
+    @property
+    def dataset_name(self) -> str:
+        """`dataset` without the version that TensorFlow Datasets lets one add, as in `cifar10:3.0.2`."""
+        return self.dataset.partition(":")[0]
 
     @property
     def labels(self) -> int | str:

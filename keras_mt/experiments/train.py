@@ -57,11 +57,12 @@ def _train(config, typed, run, devices, workers):
         model = experiment.build_model(config, data, lengths)
     if workers.is_chief:
         run.create(config)
-        saved_networks.describe(run, model, data)
 
     checkpoints = experiment.checkpoints(config, data, run.checkpoints, model, lengths, workers)
     with devices.scope():
         step = checkpoints.restore()
+    if workers.is_chief:
+        saved_networks.describe(run, model, data, step)
 
     schedules = experiment.mean_teacher_callback(config, lengths)
     schedules.set_model(model)

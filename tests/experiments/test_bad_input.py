@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from scipy.io import savemat
-from support.programs import TINY, run_program
+from support.programs import TINY, in_process, run_program, same_run
 from support.svhn_files import SIZES, prepare_tfds, write_mat_files
 from support.wrong_flags import CASES
 
@@ -87,6 +87,9 @@ def test_a_flagfile_made_short_on_the_command_line_only_warns(tmp_path):
     process = run_program("train", f"--flagfile={tmp_path / 'a.cfg'}", "--training_steps=1", f"--run_dir={tmp_path}/r")
     assert process.returncode == 0, process.stderr
     assert "warning: --rampup_steps=500 is above --training_steps=1" in process.stderr
+    again = in_process("train", f"--flagfile={tmp_path}/r/flags.cfg", f"--run_dir={tmp_path}/again")
+    assert again[0] == 0, again
+    same_run(tmp_path / "r", tmp_path / "again")
 
 
 # Folders ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from keras_mt.experiments.options import kind_of
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 # Where a run is kept, where its data lie and what it runs on.
 NOT_OF_THE_EXPERIMENT = {
-    "run_dir", "data_dir", "cache_dir", "checkpoint_steps", "strategy", "logical_devices", "onednn", "worker_timeout",
+    "run_dir", "ramps_cut_off", "data_dir", "cache_dir", "checkpoint_steps", "strategy", "logical_devices", "onednn",
+    "worker_timeout",
 }  # fmt: skip
 
 
@@ -235,11 +236,12 @@ def test_help_is_not_asked_for_by_what_follows_the_flags():
 
 def test_a_ramp_is_cut_off_only_for_a_flagfile_that_the_command_line_makes_short(capsys):
     config = Config(rampup_steps=500, training_steps=10)
-    checks.check_ramps(config, {"flagfile", "training_steps"})
+    typed = {"flagfile", "training_steps"}
+    checks.check_ramps(checks.cut_short(config, typed), typed)
     assert "warning: --rampup_steps=500 is above --training_steps=10" in capsys.readouterr().err
     for typed in (frozenset(), {"flagfile"}, {"training_steps"}, {"flagfile", "training_steps", "rampup_steps"}):
         with pytest.raises(UsageError, match="a ramp must end within the run"):
-            checks.check_ramps(config, typed)
+            checks.check_ramps(checks.cut_short(config, typed), typed)
 
 
 def test_a_cosine_ends_with_the_run_but_for_rounding_or_after_it():
@@ -306,3 +308,14 @@ def test_flags_and_the_command_line_are_read_in_one_module():
         if re.search(r"FLAGS\b|sys\.argv", path.read_text())
     ]
     assert readers == ["keras_mt/experiments/flagging.py"]
+
+
+def test_a_version_of_a_data_set_changes_nothing_but_where_it_is_read():
+    from keras_mt.experiments.running.experiment import _preprocessing_kind
+
+    plain, versioned = (Config(dataset=name) for name in ("cifar10", "cifar10:3.0.2"))
+    assert versioned.dataset_name == plain.dataset_name == "cifar10"
+    assert _preprocessing_kind(versioned) == _preprocessing_kind(plain) == "zca"
+    checks.check(Config(dataset="svhn_cropped:3.0.0", num_extra_unlabeled=5))
+    with pytest.raises(UsageError, match="--num_extra_unlabeled=5 needs --dataset=svhn_cropped, not mnist"):
+        checks.check(Config(dataset="mnist:3.0.1", num_extra_unlabeled=5))

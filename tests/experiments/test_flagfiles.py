@@ -150,6 +150,7 @@ def parsed(path, *more):
     assert not command.rest
     (config,) = command.options
     checks.check(config)
+    config = checks.cut_short(config, command.typed)
     checks.check_ramps(config, command.typed)
     return dataclasses.asdict(config)
 

@@ -126,6 +126,8 @@ OTHER_FLAGS = [
     (["--logit_distance_over=mean", "--num_heads=2"], "--logit_distance_over=mean needs --logit_distance_weight"),
     (["--weight_decay_on=kernels", "--optimizer=sgd"], "--weight_decay_on=kernels needs --weight_decay"),
     (["--logical_devices=3", "--strategy=none"], "--logical_devices=3 needs a --strategy"),
+    (["--ensembling_momentum=0.9"], "--ensembling_momentum=0.9 needs --method=temporal_ensembling"),
+    (["--method=temporal_ensembling", "--augmentation=imagenet"], "--augmentation=imagenet has two views"),
     (
         ["--learning_rate_schedule=cosine", "--cosine_epochs=0.01"],
         "--cosine_epochs=0.01 ends before --training_steps=12",

@@ -95,7 +95,7 @@ def load_in_memory(
         DataError: If the data can't be had.
         ArgumentError: If they don't have what is asked for.
     """
-    if num_extra_unlabeled and dataset != "svhn_cropped":
+    if num_extra_unlabeled and dataset.partition(":")[0] != "svhn_cropped":
         raise ArgumentError("num_extra_unlabeled", num_extra_unlabeled, f"needs `dataset=svhn_cropped`, not {dataset}")
     source = _Source(dataset, data_dir, cache_dir, image_size, report)
     images, labels = source.read("train")

@@ -62,6 +62,8 @@ def load_data(config: Config) -> ImageData:
         data = load_in_memory(config.dataset, config.data_dir, image_size=config.image_size or 16, **common)
     if config.batch_size > data.num_examples:
         raise UsageError(f"--batch_size={config.batch_size} is above the {data.num_examples} training examples")
+    if config.top5_error and len(data.class_names) < 6:
+        raise UsageError(f"--top5_error needs at least 6 classes, not the {len(data.class_names)} of the data")
     return data
 
 
@@ -106,37 +108,40 @@ def build_model(config: Config, data: ImageData, lengths: Lengths) -> keras_mt.M
         with broken_images_named(config, data, lambda: 0):
             first_images, _ = next(iter(_batches(config, data, 0)))
         keras_mt.layers.initialize_from_batch(student, tf.nest.flatten(first_images)[0])
-    model = keras_mt.MeanTeacher(
-        student,
-        teacher,
-        method=config.method,
-        consistency=consistency_of(config),
-        consistency_on_labeled=config.consistency_on_labeled,
-        reduction=REDUCTIONS[config.averaged_over],
-        two_heads=config.num_heads == 2,
-        separate_passes=config.labeled if config.separate_passes else None,
-        logit_distance_weight=config.logit_distance_weight,
-        logit_distance=keras_mt.losses.LogitDistance(config.logit_distance_over),
-        teacher_statistics=config.teacher_statistics,
-        two_views=data.num_views == 2,
-        top5=config.top5_error,
-        seed=config.seed,
-        num_examples=data.num_examples,
-        ensembling_momentum=config.ensembling_momentum,
-        student_augmentation=strong_view(
-            config.strong_augmentation, data.image_shape, 0 if config.strong_on_labeled else config.labeled
-        ),
-        mixing=mixing_of(config),
-        perturbation=perturbation_of(config),
-        uncertainty=uncertainty_of(config, lengths),
-        class_balance=config.class_balance,
-        statistics_of=config.statistics_of,
-        teacher_sees=config.teacher_sees,
-        second_ema_decay=config.second_ema_decay,
-    )
-    # XLA lacks the operation that rotates and shears.
-    jit_compile = False if config.strong_augmentation == "randaugment" else JIT_COMPILE[config.jit_compile]
-    model.compile(optimizer=_optimizer(config, lengths), jit_compile=jit_compile)
+    try:
+        model = keras_mt.MeanTeacher(
+            student,
+            teacher,
+            method=config.method,
+            consistency=consistency_of(config),
+            consistency_on_labeled=config.consistency_on_labeled,
+            reduction=REDUCTIONS[config.averaged_over],
+            two_heads=config.num_heads == 2,
+            separate_passes=config.labeled if config.separate_passes else None,
+            logit_distance_weight=config.logit_distance_weight,
+            logit_distance=keras_mt.losses.LogitDistance(config.logit_distance_over),
+            teacher_statistics=config.teacher_statistics,
+            two_views=data.num_views == 2,
+            top5=config.top5_error,
+            seed=config.seed,
+            num_examples=data.num_examples,
+            ensembling_momentum=config.ensembling_momentum,
+            student_augmentation=strong_view(
+                config.strong_augmentation, data.image_shape, 0 if config.strong_on_labeled else config.labeled
+            ),
+            mixing=mixing_of(config),
+            perturbation=perturbation_of(config),
+            uncertainty=uncertainty_of(config, lengths),
+            class_balance=config.class_balance,
+            statistics_of=config.statistics_of,
+            teacher_sees=config.teacher_sees,
+            second_ema_decay=config.second_ema_decay,
+        )
+        # XLA lacks the operation that rotates and shears.
+        jit_compile = False if config.strong_augmentation == "randaugment" else JIT_COMPILE[config.jit_compile]
+        model.compile(optimizer=_optimizer(config, lengths), jit_compile=jit_compile)
+    except ValueError as error:
+        raise UsageError(f"such flags can't be combined: {error}") from error
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -209,7 +214,7 @@ def _preprocessing_kind(config):
     if config.preprocessing == "auto":
         if config.architecture != "convnet13":
             return "channels"
-        return "zca" if config.dataset == "cifar10" else "standardize"
+        return "zca" if config.dataset_name == "cifar10" else "standardize"
     return config.preprocessing
 
 
@@ -241,7 +246,7 @@ def _network(config, data, dropout, whitening):
             keras_mt.layers.ZCAWhitening(dtype="float32"),
         )
     elif kind == "channels":
-        mean, variance = channel_moments(config.dataset, data.images)
+        mean, variance = channel_moments(config.dataset_name, data.images)
         preprocessing = (keras.layers.Normalization(mean=mean, variance=variance, dtype="float32"),)
     own = {"dropout": dropout, "mean_momentum": config.mean_momentum}
     if config.architecture != "convnet13":

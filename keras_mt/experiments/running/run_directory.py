@@ -40,8 +40,14 @@ class RunDirectory:
         """Checks that the folder is this experiment's, empty or not there yet.
 
         Raises:
-            UsageError: If the folder holds something else.
+            UsageError: If the folder holds something else, or is where pictures are read from.
         """
+        here = self.path.resolve()
+        if config.dataset == "folder" and config.data_dir and Path(config.data_dir).resolve() in (here, *here.parents):
+            raise UsageError(
+                f"--run_dir={self.path} is in --data_dir={config.data_dir}, where its pictures would become data; name "
+                "a folder outside of it"
+            )
         if self.flagfile.exists():
             there = self.recorded()
             recorded = there.identity()

@@ -48,13 +48,19 @@ class SavedNetwork:
     data: dict
 
 
-def describe(run: RunDirectory, model, data) -> None:
-    """Writes what the networks of a run are made of, unless that was done.
+def describe(run: RunDirectory, model, data, step: int) -> None:
+    """Writes what the networks of a run are made of, unless that was done for what it goes on from.
+
+    Args:
+        run: The folder.
+        model: The model.
+        data: What it is trained and evaluated on.
+        step: Where the run goes on. One that begins anew may find what a start with other data has left.
 
     Raises:
         RunError: If it can't be written.
     """
-    if run.networks.exists():
+    if step and run.networks.exists():
         return
     networks = {name: getattr(model, name) for name in NETWORKS}
     content = {name: keras.saving.serialize_keras_object(part) for name, part in networks.items() if part is not None}

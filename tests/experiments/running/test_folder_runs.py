@@ -1,5 +1,6 @@
 """A run on a folder of pictures goes on with the folder that it began with, and with no other."""
 
+import json
 import shutil
 
 import pytest
@@ -100,6 +101,55 @@ def test_data_that_are_not_the_runs_are_refused_and_nothing_is_lost(begun, tmp_p
     finally:
         shutil.rmtree(begun)
         shutil.copytree(copy, begun)
+
+
+def test_a_run_that_begins_anew_describes_the_data_at_hand(begun, tmp_path):
+    """As after a kill between the description and the first checkpoint, with other data since."""
+    shutil.copytree(begun, tmp_path / "kept")
+    try:
+        shutil.rmtree(begun / "run" / "checkpoints")
+        for name in ("results.json", "evaluations.csv"):
+            (begun / "run" / name).unlink()
+        a_picture_more(begun)
+        status, _, errors = train(begun)
+        assert status == 0, errors
+        data = json.loads((begun / "run" / "networks.json").read_text())["data"]
+        assert data["training examples"] == 2 * 8 + 6 + 1
+    finally:
+        shutil.rmtree(begun)
+        shutil.copytree(tmp_path / "kept", begun)
+
+
+def test_a_run_in_the_folder_of_its_pictures_is_refused(begun):
+    status, _, errors = in_process(
+        "train", *FLAGS, f"--data_dir={begun / 'data'}", f"--run_dir={begun / 'data' / 'unlabeled' / 'run'}"
+    )
+    assert status == 2
+    assert f"is in --data_dir={begun / 'data'}, where its pictures would become data" in errors
+    assert not (begun / "data" / "unlabeled" / "run").exists()
+
+
+def test_errors_among_five_of_two_classes_are_refused(begun, tmp_path):
+    flags = (f"--data_dir={begun / 'data'}", f"--run_dir={tmp_path / 'run'}", "--top5_error")
+    status, _, errors = in_process("train", *FLAGS, *flags)
+    assert status == 2
+    assert "--top5_error needs at least 6 classes, not the 2 of the data" in errors
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "sentence"),
+    [
+        ("evaluate", ["--strategy=mirrored"], "--strategy=mirrored is of training"),
+        ("export", ["--format=onnx", "--model_version=7"], "--model_version=7 needs --format=saved_model"),
+        ("predict", ["--pictures=5", "x.png"], "--pictures is of a contact sheet; give --contact_sheet"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(begun, monkeypatch, tmp_path, program, flags, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.png").write_bytes(b"")
+    status, _, errors = in_process(program, f"--run_dir={begun / 'run'}", *flags)
+    assert status == 2
+    assert sentence in errors
 
 
 def test_with_its_own_data_the_run_is_done(begun):
