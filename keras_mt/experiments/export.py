@@ -35,6 +35,10 @@ def main(options: ExportOptions, run: RunDirectory) -> None:
     """
     suffix = "" if options.which in (None, "teacher") else f"-{options.which}"
     folder = Path(options.output) if options.output else run.path / "export" / f"{options.format}{suffix}"
+    kept = folder.resolve()
+    for own in (run.exported_teacher, run.checkpoints, run.events):
+        if own.resolve() in (kept, *kept.parents):
+            raise UsageError(f"--output={folder} is in {own}, which train writes anew; name another folder")
     name = _FILES[options.format] or str(options.model_version)
     path = folder / name
     if path.exists():

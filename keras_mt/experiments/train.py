@@ -12,7 +12,7 @@ from keras_mt.distribution import distributed
 from keras_mt.experiments import checks
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError
-from keras_mt.experiments.exporting.saved_model import export_saved_model
+from keras_mt.experiments.exporting.saved_model import check_replaceable, export_saved_model
 from keras_mt.experiments.running import chance, curves, experiment, machine, saved_networks, strategy
 from keras_mt.experiments.running.cluster import Cluster
 from keras_mt.experiments.running.evaluation_log import EvaluationLog
@@ -56,6 +56,7 @@ def _train(config, typed, run, devices, workers):
         workers.check_same({**here, "oneDNN": machine.machine()["oneDNN"]})
         model = experiment.build_model(config, data, lengths)
     if workers.is_chief:
+        check_replaceable(run.exported_teacher)  # Now, not days later.
         run.create(config)
 
     checkpoints = experiment.checkpoints(config, data, run.checkpoints, model, lengths, workers)

@@ -121,6 +121,41 @@ def test_an_export_replaces_no_file_of_somebody_else(run, tmp_path, said, file, 
     assert (output / file).read_text() == "precious"
 
 
+@pytest.mark.parametrize("folder", ["exported_teacher", "exported_teacher/mine", "checkpoints", "events/teacher"])
+def test_an_export_keeps_out_of_folders_that_training_writes_anew(run, said, folder):
+    before = sorted(run.rglob("*"))
+    status, errors = said("export", [f"--run_dir={run}", f"--output={run / folder}"])
+    assert status == 2
+    assert f"--output={run / folder} is in {run / folder.partition('/')[0]}, which train writes anew" in errors
+    assert sorted(run.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "variables/mine.txt", "1/saved_model.pb"])
+def test_a_finished_run_that_is_given_again_removes_no_file_of_somebody_else(run, said, name):
+    path, events = run / "exported_teacher" / name, run / "events" / "teacher" / "mine.txt"
+    path.parent.mkdir(exist_ok=True)
+    for mine in (path, events):
+        mine.write_text("precious")
+    status, errors = said("train", [*TINY, f"--run_dir={run}"])
+    assert status == 1
+    assert f"{run / 'exported_teacher' / name.removesuffix('/saved_model.pb')} is of no exported teacher" in errors
+    assert path.read_text() == "precious"
+    path.rename(run / "mine.txt")
+    if name.startswith("1/"):
+        path.parent.rmdir()
+    assert said("train", [*TINY, f"--run_dir={run}"])[0] == 0
+    assert events.read_text() == "precious"
+
+
+def test_a_link_to_an_exported_teacher_stays_one(run, tmp_path, said):
+    elsewhere = (run / "exported_teacher").rename(tmp_path / "elsewhere")
+    (run / "exported_teacher").symlink_to(elsewhere)
+    status, errors = said("train", [*TINY, f"--run_dir={run}"])
+    assert status == 1
+    assert f"{run / 'exported_teacher'} is a link" in errors
+    assert (run / "exported_teacher").is_symlink()
+
+
 def test_a_damaged_evaluation_ends_no_run_as_its_result(run, said):
     path = run / "evaluations.csv"
     sound = path.read_text()

@@ -1,5 +1,6 @@
 """SavedModels, for TensorFlow itself and for TensorFlow Serving."""
 
+import re
 from pathlib import Path
 
 import keras
@@ -10,6 +11,11 @@ from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.exporting.resizing import FittedPixels
 from keras_mt.experiments.exporting.serving import fitted_image, labels_text, probabilities
 from keras_mt.experiments.running.run_directory import name_finished, reason_of, unfinished_beside
+
+# What `export_saved_model` makes without requests to warm up with.
+_OWN = re.compile(
+    r"saved_model\.pb|fingerprint\.pb|assets(/labels\.txt)?|variables(/variables\.(index|data-[\d-]+of-\d+))?"
+)
 
 
 def export_saved_model(
@@ -32,7 +38,7 @@ def export_saved_model(
 
     Raises:
         FileExistsError: If something has that name and is not to be replaced.
-        RunError: If it can't be written.
+        RunError: If it can't be written, or what is to be replaced is no such export.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +65,11 @@ def replace_folder(path: Path, new: Path, older: Path) -> None:
         path: That name.
         new: The new folder.
         older: What the older one, if there is one, is called after that.
+
+    Raises:
+        RunError: If the older one is no such export; see `check_replaceable`.
     """
+    check_replaceable(path)
     if path.exists():
         path.rename(older)
     try:
@@ -68,6 +78,25 @@ def replace_folder(path: Path, new: Path, older: Path) -> None:
         if older.exists():
             older.rename(path)
         raise
+
+
+def check_replaceable(path: Path) -> None:
+    """Checks that a name is free, or a folder's that holds nothing but an export.
+
+    Raises:
+        RunError: If something else has it, or is in it.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        found = f"{path} is a {'link' if path.is_symlink() else 'file'}"
+    else:
+        inside = sorted(path.rglob("*"))
+        foreign = [
+            file for file in inside if file.is_symlink() or not _OWN.fullmatch(file.relative_to(path).as_posix())
+        ]
+        if not foreign:
+            return
+        found = f"{foreign[0]} is of no exported teacher"
+    raise RunError(f"{found}, and {path.name} is to be replaced; move it away, and the same command continues")
 
 
 def _archive(network, labels):

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,7 +79,9 @@ class EvaluationLog(StepCallback):
         self.path = path
         self.rows = [row for row in read_rows(path) if row["step"] <= first_step]
         for name in (*NETWORKS, "training"):
-            shutil.rmtree(events / name, ignore_errors=True)
+            for path in (events / name).glob("events.out.tfevents.*"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
         self._events, self._writers = events, {}
         for row in self.rows:
             self._write_events(row)

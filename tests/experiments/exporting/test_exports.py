@@ -234,16 +234,16 @@ def test_a_folder_is_replaced_as_a_whole_or_kept(tmp_path, monkeypatch):
     old, new, older = tmp_path / "teacher", tmp_path / "new", tmp_path / "older"
     for folder in (old, new):
         folder.mkdir()
-        (folder / "file").write_text(folder.name)
+        (folder / "saved_model.pb").write_text(folder.name)
     with monkeypatch.context() as patched:
         rename = Path.rename
         patched.setattr(Path, "rename", lambda path, to: full() if path == new else rename(path, to))
         with pytest.raises(OSError, match="full"):
             replace_folder(old, new, older)
-    assert (old / "file").read_text() == "teacher"
+    assert (old / "saved_model.pb").read_text() == "teacher"
     replace_folder(old, new, older)
-    assert (old / "file").read_text() == "new"
-    assert (older / "file").read_text() == "teacher"
+    assert (old / "saved_model.pb").read_text() == "new"
+    assert (older / "saved_model.pb").read_text() == "teacher"
 
 
 def full():
