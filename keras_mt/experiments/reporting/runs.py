@@ -10,6 +10,7 @@ from keras_mt.experiments.running.evaluation_rows import NETWORKS, read_rows
 from keras_mt.experiments.running.results import published_network, read_results
 
 SEEDS = ("seed", "data_seed")
+_ROUNDED = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,18 +98,36 @@ def _place(run):
 
 
 def _read(path):
+    rows = tuple(read_rows(path / "evaluations.csv"))
     try:
         results = read_results(path / "results.json")
+        _check_told_alike(path, results, rows)
     except DamagedFileError as error:
         raise RunError(f"{error}; the training command writes it anew") from error
     student, teacher, average = (
         {name: float(error) for name, error in results.get(network, {}).items()} for network in NETWORKS
     )
-    rows = tuple(read_rows(path / "evaluations.csv"))
     more = results["step"], results.get("data", ""), rows, results.get("chance")
     # Flags that a run of an earlier version does not know: their defaults are what it did.
     flags = {**Config().identity(), **results["flags"]}
     return Run(path, flags, student, teacher, *more, average, _machine(results))
+
+
+def _check_told_alike(path, results, rows):
+    """Refuses results that contradict the flags or the last evaluation of their own run."""
+    told = [("flags.training_steps", results["flags"].get("training_steps"), "step", results["step"])]
+    if rows:
+        last, source = rows[-1], f"in {path / 'evaluations.csv'}"
+        told.append((f"the last step {source}", last["step"], "step", results["step"]))
+        for network in NETWORKS:
+            for name in ("error", "top5_error"):
+                there = results.get(network, {}).get(name)
+                told.append(
+                    (f"its {network}_{name} {source}", last.get(f"{network}_{name}"), f"{network}.{name}", there)
+                )
+    for source, wanted, name, found in told:
+        if wanted is not None and (found is None or abs(wanted - found) > _ROUNDED):
+            raise DamagedFileError(f"{path / 'results.json'} is damaged: {name} is {found}, and {source} is {wanted}")
 
 
 def _machine(results):

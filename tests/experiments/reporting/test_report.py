@@ -210,6 +210,27 @@ def test_folders_without_runs_are_named(tmp_path, case):
         read_runs([str(folder)])
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        (("step",), 999, "step is 999, and the last step in .*evaluations.csv is 180000"),
+        (("teacher", "error"), 1.0, "teacher.error is 1.0, and its teacher_error in .*evaluations.csv is 5.0"),
+        (("flags", "training_steps"), 20, "step is 180000, and flags.training_steps is 20"),
+    ],
+)
+def test_a_result_that_contradicts_its_own_run_is_refused(tmp_path, field, value, words):
+    run = write_run(tmp_path, "a", 9.0, 5.0)
+    content = json.loads((run / "results.json").read_text())
+    *tables_above, name = field
+    place = content
+    for key in tables_above:
+        place = place[key]
+    place[name] = value
+    (run / "results.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match=f"results.json is damaged: {words}; the training command writes it anew"):
+        read(tmp_path)
+
+
 @pytest.mark.slow
 def test_damaged_results_and_missing_flags_get_a_sentence(tmp_path):
     write_run(tmp_path, "a", 1.0, 1.0)
