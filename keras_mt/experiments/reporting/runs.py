@@ -1,6 +1,7 @@
 """Finished runs, as their folders tell of them."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from keras_mt.experiments.config import Config
@@ -11,6 +12,7 @@ from keras_mt.experiments.running.results import published_network, read_results
 
 SEEDS = ("seed", "data_seed")
 _ROUNDED = 1e-6
+_HALF_WRITTEN = ".unfinished-"  # In the name of a folder that a killed process left; see `unfinished_beside`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +74,7 @@ def read_runs(folders: list[str]) -> tuple[list[Run], list[str]]:
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise UsageError(f"--runs={folder} is no folder; name one that holds runs")
-        found = sorted(path.parent for path in folder.rglob("flags.cfg")) or [
-            path.parent for path in sorted(folder.rglob("results.json"))
-        ]
+        found = _runs_below(folder)
         if not found:
             raise UsageError(f"--runs={folder} holds no run; the folder of one, or one above such folders, is needed")
         for path in found:
@@ -82,6 +82,27 @@ def read_runs(folders: list[str]) -> tuple[list[Run], list[str]]:
     finished = [_read(path) for path in paths.values() if (path / "results.json").exists()]
     unfinished = sorted(str(path) for path in paths.values() if not (path / "results.json").exists())
     return _without_copies(sorted(finished, key=_place)), unfinished
+
+
+def _runs_below(folder):
+    """All folders of runs in and below a folder; what links lead to comes last, unless it was seen without them."""
+
+    def refuse(error):
+        raise RunError(f"--runs={folder}: {error.filename} can't be read ({error.strerror})") from error
+
+    found, seen, starts = [], set(), [folder]
+    while starts:
+        for place, inner, files in os.walk(starts.pop(0), onerror=refuse):
+            path = Path(place)
+            if path.resolve() in seen:  # A link that leads up, or where another has led.
+                inner.clear()
+                continue
+            seen.add(path.resolve())
+            inner[:] = sorted(name for name in inner if _HALF_WRITTEN not in name)
+            starts += [path / name for name in inner if (path / name).is_symlink()]
+            if not {"flags.cfg", "results.json"}.isdisjoint(files):
+                found.append(path)
+    return sorted(found)
 
 
 def _without_copies(runs):

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 
 import pytest
@@ -201,6 +203,43 @@ def test_a_run_that_is_in_two_folders_is_counted_once_and_that_is_said(tmp_path,
     runs, unfinished = read_runs([str(first), "in/a", "in/../in/a", "in/d", str(tmp_path / "in" / "d")])
     assert [(run.path, run.copies) for run in runs] == [(first, ())]
     assert unfinished == ["in/d"]
+
+
+def test_runs_are_found_by_either_file_and_through_links_but_not_in_what_a_killed_process_left(tmp_path):
+    root, disk = tmp_path / "runs", tmp_path / "disk"
+    for folder, name in ((root, "a"), (root, "only_results"), (disk, "linked")):
+        write_run(folder, name, 9.0, 5.0, seed=len(name))
+    (root / "only_results" / "flags.cfg").unlink()
+    (root / "unfinished").mkdir()
+    (root / "link").symlink_to(disk / "linked")
+    for place in (root, disk / "linked", disk):
+        (disk / "linked" / f"to_{place.name}").symlink_to(place)
+    for name in ("a", "unfinished"):
+        left = root / name / "flags.cfg.unfinished-k1_x"
+        left.mkdir()
+        (root / name / "flags.cfg").write_text("")
+        (left / "flags.cfg").write_text("")
+    finished, unfinished = read_runs([str(root)])
+    assert [run.path for run in finished] == [root / name for name in ("a", "link", "only_results")]
+    assert unfinished == [str(root / "unfinished")]
+    (root / "0").symlink_to(root / "a")  # Another name of what is there without it.
+    assert [run.path.name for run in read_runs([str(root)])[0]] == ["a", "link", "only_results"]
+    finished, _ = read_runs([str(root / "link")])
+    assert [run.path.name for run in finished] == ["link", "a", "only_results"]
+
+
+def test_a_folder_that_can_not_be_looked_through_is_named(tmp_path, monkeypatch):
+    closed = write_run(tmp_path, "a", 9.0, 5.0)
+    scandir = os.scandir
+
+    def refused_below(path):
+        if str(path) == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused_below)
+    with pytest.raises(RunError, match=r"a can't be read \(Permission denied\)"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("case", ["missing", "empty"])
