@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError
-from keras_mt.experiments.reading import DamagedFileError
-from keras_mt.experiments.running.results import read_results
+from keras_mt.experiments.running.results import results_of
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.sweeps import PlannedRun
 
@@ -25,24 +24,14 @@ def main(planned: Sequence[tuple[PlannedRun, Config]]) -> None:
     failed = []
     for number, (run, config) in enumerate(planned, 1):
         print(f"[{number}/{len(planned)}] {run.name}", flush=True)
-        if _is_done(run, config.identity()):
+        # Damaged results are not: the training program writes them anew.
+        if results_of(RunDirectory(run.name).results, config.identity()) is not None:
             print("  is done", flush=True)
         elif (reason := _train(run)) is not None:
             failed.append(f"{run.name} ({reason})")
     if failed:
         raise RunError(f"{len(failed)} of {len(planned)} runs failed: {'; '.join(failed)}")
     print(f"all {len(planned)} runs are done")
-
-
-def _is_done(run, wanted):
-    results = RunDirectory(run.name).results
-    if not results.exists():
-        return False
-    try:
-        there = read_results(results)["flags"]
-    except DamagedFileError:
-        return False  # The training program writes it anew.
-    return all(there.get(name, value) == value for name, value in wanted.items())
 
 
 def _train(run):

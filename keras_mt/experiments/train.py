@@ -19,7 +19,7 @@ from keras_mt.experiments.running.evaluation_log import EvaluationLog
 from keras_mt.experiments.running.evaluation_rows import NETWORKS, errors_in_words
 from keras_mt.experiments.running.lengths import lengths_of
 from keras_mt.experiments.running.progress import ProgressBar
-from keras_mt.experiments.running.results import published_network
+from keras_mt.experiments.running.results import published_network, results_of
 from keras_mt.experiments.running.run_directory import RunDirectory
 from keras_mt.experiments.running.safeguards import Interruption, LossWatch
 from keras_mt.experiments.running.workers import Workers
@@ -79,7 +79,8 @@ def _train(config, typed, run, devices, workers):
     with interruption, named, devices.scope():
         _fit(config, model, data, step, lengths.training, callbacks)
     if workers.is_chief:
-        _conclude(config, run, data, model, log, lengths.training, devices.num_replicas_in_sync)
+        earlier = results_of(run.results, config.identity()) if step == lengths.training else None
+        _conclude(config, run, data, model, log, lengths.training, _trained_by(devices, log, earlier))
 
 
 def _fit(config, model, data, step, last_step, callbacks):
@@ -111,7 +112,20 @@ def _epochs(step, interval, last):
         yield last - step, 1
 
 
-def _conclude(config, run, data, model, log, last_step, replicas):
+def _trained_by(devices, log, earlier):
+    """What computed the steps; of a run that had made all before, what its results say, and not this machine."""
+    found = {
+        "replicas": devices.num_replicas_in_sync,
+        "seconds_per_step": log.seconds_per_step(),
+        "machine": machine.machine(),
+        "versions": machine.versions(),
+    }
+    if earlier is not None:
+        found = {name: earlier.get(name) for name in found}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _conclude(config, run, data, model, log, last_step, trained_by):
     if not log.rows or log.rows[-1]["step"] != last_step:
         raise RunError(f"{run.evaluations} lacks the evaluation of step {last_step}; keras_mt.evaluate repeats it")
     export_saved_model(model.predictor, run.exported_teacher, data.class_names, replace=True)
@@ -127,12 +141,9 @@ def _conclude(config, run, data, model, log, last_step, replicas):
             "method": config.method,
             "data": data.origin,
             "chance": chance.chance_of(data.evaluation_labels),
-            "replicas": replicas,
             "experiment": config.fingerprint(),
             "flags": config.identity(),
-            **({"seconds_per_step": seconds} if (seconds := log.seconds_per_step()) else {}),
-            "machine": machine.machine(),
-            "versions": machine.versions(),
+            **trained_by,
         }
     )
     print(f"{title}: {errors_in_words(last)} error after {last_step} steps; results in {run.path}")

@@ -3,6 +3,7 @@ import dataclasses
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,19 @@ def test_evaluate_measures_what_the_run_saved(tiny_run):
     results = json.loads((run / "results.json").read_text())
     student, teacher = (float(n) for n in re.findall(r"(\d+\.\d+) %", stdout))
     np.testing.assert_allclose([student, teacher], [results[n]["error"] for n in ("student", "teacher")], atol=0.006)
+
+
+def test_a_finished_run_that_is_given_again_keeps_what_its_results_say_of_its_training(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    results = json.loads((run / "results.json").read_text())
+    assert results["seconds_per_step"] > 0
+    results |= {"machine": {"processor": "another"}, "versions": {"keras_mt": "0.0"}, "replicas": 2}
+    (run / "results.json").write_text(json.dumps(results))
+    for there in (results, {name: value for name, value in results.items() if name != "machine"}):
+        (run / "results.json").write_text(json.dumps(there))
+        again = in_process("train", *TINY, f"--run_dir={run}")
+        assert again.returncode == 0, again.stderr
+        assert json.loads((run / "results.json").read_text()) == there
 
 
 # Within an epoch (evaluations at 5 and 10), and where checkpoint and evaluation fall together.

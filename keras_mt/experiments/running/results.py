@@ -77,3 +77,20 @@ def read_results(path: Path) -> dict:
         except UsageError as error:
             raise DamagedFileError(f"{path} is damaged: flags: {error}") from error
     return results
+
+
+def results_of(path: Path, wanted: dict) -> dict | None:
+    """Returns the results of an experiment; None if the file is missing, damaged or another experiment's.
+
+    Args:
+        path: The file.
+        wanted: The experiment's `Config.identity()`. A flag that an earlier version did not know is no difference.
+    """
+    if not path.exists():
+        return None
+    try:
+        results = read_results(path)
+    except DamagedFileError:
+        return None
+    there = results["flags"]
+    return results if all(there.get(name, value) == value for name, value in wanted.items()) else None
