@@ -216,9 +216,21 @@ def test_a_damaged_cache_is_made_anew(tmp_path):
         assert path.read_text() == sound or content == b""
     expected = zca_cache.cached_zca(images, tmp_path)
     (path,) = tmp_path.glob("zca-*.npz")
-    for mean, matrix in ((expected[0][1:], expected[1]), (expected[0], expected[1] * np.nan), (3, 3)):
-        np.savez(path, mean=mean, matrix=matrix)
-        np.testing.assert_array_equal(zca_cache.cached_zca(images, tmp_path)[1], expected[1])
+    with np.load(path) as file:
+        source = file["source"]
+    for mean, matrix in (
+        (expected[0][1:], expected[1]),
+        (expected[0], expected[1] * np.nan),
+        (expected[0] * np.nan, expected[1]),
+        (expected[0].astype(str), expected[1].astype(str)),
+        (3, 3),
+    ):
+        np.savez(path, mean=mean, matrix=matrix, source=source)
+        for found, wanted in zip(zca_cache.cached_zca(images, tmp_path), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    with path.open("wb") as file:
+        np.save(file, expected[1])
+    np.testing.assert_array_equal(zca_cache.cached_zca(images, tmp_path)[1], expected[1])
     for _, content in damages.of_text("PK"):
         path.write_bytes(content)
         np.testing.assert_array_equal(zca_cache.cached_zca(images, tmp_path)[1], expected[1])

@@ -24,7 +24,7 @@ _SHAPE = Kind(
     "4 whole numbers of at least 1",
     lambda value: isinstance(value, list) and list(map(type, value)) == [int] * 4 and min(value) > 0,
 )
-_FIELDS = {"name": TEXT, "shape": _SHAPE, "checksum": optional(COUNT)}
+_FIELDS = {"name": TEXT, "shape": _SHAPE, "checksum": optional(COUNT), "source": optional(TEXT)}
 
 
 class _DamagedError(Exception):
@@ -61,24 +61,25 @@ def read_split(
         DataError: If the cache can't be written.
     """
     cache = cache_folder(cache_dir)
-    folder = cache / f"decoded-{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"
+    source = hashlib.sha256(fingerprint.encode()).hexdigest()
+    folder = cache / f"decoded-{source[:32]}"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _lock(Path(f"{folder}.lock"), name, report):
             if folder.exists():
                 try:
-                    return _read(folder, name, choose, into)
+                    return _read(folder, name, source, choose, into)
                 except _DamagedError as error:
                     report(f"{folder} {error}; decoding {name} again")
                     shutil.rmtree(folder)
-            _write(folder, name, decode(), report)
+            _write(folder, name, source, decode(), report)
     except OSError as error:
         raise DataError(
             f"`cache_dir={cache_dir}` can't keep the decoded images of {name} ({error.strerror or error}); name a "
             "folder that is writable and has room"
         ) from error
     try:
-        return _read(folder, name, choose, into)
+        return _read(folder, name, source, choose, into)
     except _DamagedError as error:
         raise DataError(f"`cache_dir={cache_dir}`: {folder} can't be read back; is the disk sound?") from error
 
@@ -100,7 +101,7 @@ def _lock(path, name, report):
         lock.release()
 
 
-def _write(folder, name, blocks, report):
+def _write(folder, name, source, blocks, report):
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
@@ -117,7 +118,8 @@ def _write(folder, name, blocks, report):
         labels = np.concatenate(labels)
         np.save(unfinished / "labels.npy", labels)
         shape = [count, *shape]
-        description = {"name": name, "shape": shape, "checksum": _with_labels(checksum, labels, name, shape)}
+        checksum = _with_labels(checksum, labels, name, shape)
+        description = {"name": name, "source": source, "shape": shape, "checksum": checksum}
         (unfinished / "description.json").write_text(json.dumps(description), encoding="utf-8")
         unfinished.rename(folder)
     except BaseException:
@@ -131,7 +133,7 @@ def _with_labels(checksum, labels, name, shape):
     return zlib.crc32(repr((name, list(shape))).encode(), zlib.crc32(labels.data, checksum))
 
 
-def _read(folder, name, choose, into):
+def _read(folder, name, source, choose, into):
     """Reads block after block, so that only what is kept is ever held."""
     try:
         description = read_json(folder / "description.json", _FIELDS)
@@ -148,6 +150,8 @@ def _read(folder, name, choose, into):
         raise _DamagedError
     if "checksum" not in description:
         raise _DamagedError("is of an earlier version, without a checksum of its shape")
+    if description.get("source") != source:
+        raise _DamagedError("is of another source, or of an earlier version that did not say which")
     kept = np.ones(count, bool) if choose is None else choose(count)
     if into is None:
         into = empty_images((int(kept.sum()), *shape))

@@ -1,9 +1,6 @@
 """TensorFlow Datasets whose images differ in size: where each of their records is."""
 
 import hashlib
-import os
-import tempfile
-import zipfile
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +9,7 @@ from keras_mt.data.pipeline_options import without_tuning
 from keras_mt.experiments.datasets import tfds_images
 from keras_mt.experiments.datasets.byte_ranges import ByteRanges
 from keras_mt.experiments.datasets.cache_folder import cache_folder
+from keras_mt.experiments.datasets.kept_arrays import load_arrays, save_arrays
 from keras_mt.experiments.errors import DataError
 
 # A TFRecord is: length (8 bytes), checksum (4), content, checksum (4).
@@ -52,13 +50,17 @@ class TFDSStream:
             names = reversed(_EVALUATION) if self.builder.info.name == "imagenet2012" else _EVALUATION
             split = next((name for name in names if name in there), "test")
         fingerprint = "index" + tfds_images.fingerprint(self.builder, split)
-        path = self.cache_dir / f"index-{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}.npz"
+        source = hashlib.sha256(fingerprint.encode()).hexdigest()
+        path = self.cache_dir / f"index-{source[:32]}.npz"
         files = tuple(str(file) for file in self.builder.info.splits[split].filepaths)
-        content = _load(path)
+        content = _load(path, source)
         if content is None:
             self.report(f"indexing {self.builder.info.name}/{split}, once")
             content = self._index(files, split)
-            _save(path, content)
+            try:
+                save_arrays(path, content, source)
+            except OSError as error:
+                raise DataError(f"`cache_dir={self.cache_dir}` can't keep an index ({error.strerror})") from error
         labels = content.pop("labels")
         return ByteRanges(files, **content, in_examples=True), labels
 
@@ -91,23 +93,9 @@ class TFDSStream:
         return {name: np.array(parts[name], kind) for name, kind in _KINDS.items()}
 
 
-def _load(path):
-    if not path.exists():
+def _load(path, source):
+    content = load_arrays(path, _KINDS, source)
+    if content is None:
         return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in _KINDS}
-        whole = all(values.ndim == 1 and values.dtype.kind in "iU" for values in content.values())
-        return content if whole and len({len(values) for values in content.values()}) == 1 else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # Damaged: made anew and replaced.
-
-
-def _save(path, content):
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            np.savez(file, **content)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise DataError(f"`cache_dir={path.parent}` can't keep an index ({error.strerror})") from error
+    whole = all(values.ndim == 1 and values.dtype.kind in "iU" for values in content.values())
+    return content if whole and len({len(values) for values in content.values()}) == 1 else None

@@ -2,13 +2,12 @@
 
 import hashlib
 import os
-import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from keras_mt.data import whitening
+from keras_mt.experiments.datasets.kept_arrays import load_arrays, save_arrays
 from keras_mt.experiments.errors import DataError
 
 
@@ -27,22 +26,18 @@ def cached_zca(images: np.ndarray, cache_dir: str | os.PathLike) -> tuple[np.nda
     """
     content = hashlib.sha256(repr(images.shape).encode())
     content.update(np.ascontiguousarray(images))
-    path = Path(cache_dir) / f"zca-{content.hexdigest()[:32]}.npz"
-    if path.exists():
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                mean, matrix = file["mean"], file["matrix"]
-            numbers = images[0].size
-            if mean.shape == (numbers,) and matrix.shape == (numbers, numbers) and np.isfinite(matrix).all():
-                return mean, matrix
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            pass  # Damaged: computed anew and replaced below.
+    source = content.hexdigest()
+    path = Path(cache_dir) / f"zca-{source[:32]}.npz"
+    kept = load_arrays(path, ("mean", "matrix"), source)
+    if kept is not None:
+        mean, matrix = kept["mean"], kept["matrix"]
+        numbers = images[0].size
+        whole = mean.shape == (numbers,) and matrix.shape == (numbers, numbers)
+        if whole and all(values.dtype == np.float32 and np.isfinite(values).all() for values in (mean, matrix)):
+            return mean, matrix
     mean, matrix = whitening.fit_zca(images)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            np.savez(file, mean=mean, matrix=matrix)
-        os.replace(file.name, path)  # Atomically, also with two runs at once.
+        save_arrays(path, {"mean": mean, "matrix": matrix}, source)
     except OSError as error:
         raise DataError(f"`cache_dir={cache_dir}` can't keep the ZCA whitening ({error.strerror or error})") from error
     return mean, matrix

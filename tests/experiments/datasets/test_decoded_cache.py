@@ -96,7 +96,19 @@ def test_the_cache_of_another_split_in_its_place_is_replaced(tmp_path):
     np.testing.assert_array_equal(images, IMAGES[:5])
 
 
-@pytest.mark.parametrize("key", ["name", "shape", "checksum"])
+def test_the_cache_of_another_source_in_its_place_is_replaced(tmp_path):
+    read(tmp_path, Source())
+    (today,) = tmp_path.glob("decoded-*[0-9a-f]")
+    decoded_cache.read_split(tmp_path, "set/train", "file of tomorrow", lambda: [(IMAGES[:5], LABELS[:5])])
+    (tomorrow,) = set(tmp_path.glob("decoded-*[0-9a-f]")) - {today}
+    today.rename(tmp_path / "other")
+    tomorrow.rename(today)
+    texts = []
+    np.testing.assert_array_equal(read(tmp_path, Source(), report=texts.append)[0], IMAGES)
+    assert f"{today} is of another source, or of an earlier version that did not say which" in texts[0]
+
+
+@pytest.mark.parametrize("key", ["name", "shape", "checksum", "source"])
 def test_a_description_that_lacks_something_is_replaced(tmp_path, key):
     source = Source()
     read(tmp_path, source)

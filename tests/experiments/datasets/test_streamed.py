@@ -248,6 +248,13 @@ def test_imagenet_is_read_from_what_its_own_builder_prepared(imagenet, tmp_path)
     again = []
     load_streamed("imagenet2012", imagenet, report=again.append, **arguments)
     assert not again
+    first, second = tmp_path.glob("index-*.npz")
+    first.rename(tmp_path / "other")
+    second.rename(first)
+    (tmp_path / "other").rename(second)
+    data = load_streamed("imagenet2012", imagenet, report=again.append, **arguments)
+    assert sum("once" in text for text in again) == 2
+    assert (data.num_examples, len(data.evaluation_labels)) == (18, 50)
 
 
 @pytest.mark.parametrize(
