@@ -53,7 +53,8 @@ def _train(run):
     finally:
         signal.signal(signal.SIGTERM, before)
     if status in (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM):
-        print(f"{run.name} was interrupted and saved; the same command continues the sweep", file=sys.stderr)
+        # Whether it was saved it has said itself: it may have had nothing to save yet.
+        print(f"{run.name} was interrupted; the same command continues the sweep", file=sys.stderr)
         sys.exit(143 if abs(status) in (143, signal.SIGTERM) else 130)
     if status == 0:
         return None

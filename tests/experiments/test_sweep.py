@@ -1,14 +1,17 @@
 import json
 import shutil
 import signal
+import sys
 import time
 
 import pytest
 from support.programs import TINY, run_program, same_run, start_program
 
 from keras_mt.experiments import commands
+from keras_mt.experiments import sweep as sweep_program
+from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import UsageError
-from keras_mt.experiments.running.sweeps import read_sweep
+from keras_mt.experiments.running.sweeps import PlannedRun, read_sweep
 
 GRID = """
 [[grid]]
@@ -146,6 +149,20 @@ def test_wrong_flags_are_found_before_the_first_run_starts(sweep):
     assert not (sweep.parents[2] / "runs").exists()
 
 
+@pytest.mark.parametrize(("ending", "status"), [("kill -TERM $$", 143), ("exit 143", 143), ("exit 130", 130)])
+def test_a_run_that_was_ended_before_its_first_step_is_not_said_to_be_saved(
+    tmp_path, monkeypatch, capfd, ending, status
+):
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{ending}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(SystemExit) as ended:
+        sweep_program.main([(PlannedRun(str(tmp_path / "run"), tmp_path / "tiny.cfg", {}), Config())])
+    assert ended.value.code == status
+    assert capfd.readouterr().err == f"{tmp_path / 'run'} was interrupted; the same command continues the sweep\n"
+
+
 @pytest.mark.slow
 def test_shards_share_the_runs_and_what_is_done_is_skipped(sweep, tmp_path):
     runs = tmp_path / "runs" / "grid"
@@ -188,7 +205,9 @@ def test_a_sweep_that_was_told_to_end_saves_and_continues_to_the_same_weights(sw
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143, errors
-    assert "was interrupted and saved; the same command continues the sweep" in errors
+    *_, of_run, of_sweep = errors.splitlines()
+    assert "is finished and saved; the same command continues from it" in of_run
+    assert "was interrupted; the same command continues the sweep" in of_sweep
     process = run_sweep(sweep, *long)
     assert process.returncode == 0, process.stderr
     assert "continues at step" in process.stdout
