@@ -151,7 +151,7 @@ def _write_saved_model(served, filepath, verbose, input_signature, **kwargs):
 
 def _write_onnx(served, filepath, verbose, input_signature, **kwargs):
     """As Keras does, and looks into the file: not every one that its converter writes can be run."""
-    path = pathlib.Path(filepath)
+    path = pathlib.Path(filepath).resolve()  # A link stays one: what it leads to is written.
     path.parent.mkdir(parents=True, exist_ok=True)
     # A folder of a new name: nothing that somebody has beside the file is written over or removed.
     with tempfile.TemporaryDirectory(prefix=f"{path.name}.unfinished-", dir=path.parent) as folder:

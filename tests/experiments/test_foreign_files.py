@@ -55,6 +55,27 @@ def test_a_contact_sheet_that_cannot_be_written_leaves_the_one_that_was_there(ru
     assert sorted(tmp_path.iterdir()) == names
 
 
+def test_a_contact_sheet_and_a_report_are_written_to_what_a_link_leads_to(run, tmp_path, said):
+    (tmp_path / "elsewhere").mkdir()
+    mine, sheet = write_picture(tmp_path / "mine.png"), tmp_path / "elsewhere" / "sheet.png"
+    other = tmp_path / "other.png"
+    other.write_bytes(tf.io.encode_png(np.full((16, 16, 1), 255, "uint8")).numpy())
+    link = tmp_path / "link.png"
+    link.symlink_to(sheet)
+    sheets = set()
+    for picture in (mine, other):  # The first time it leads nowhere yet.
+        assert said("predict", [f"--run_dir={run}", f"--contact_sheet={link}", str(picture)]) == (0, "")
+        assert link.is_symlink()
+        sheets.add(sheet.read_bytes())
+    assert len(sheets) == 2
+    report = [f"--runs={run}", f"--output={tmp_path / 'report'}"]
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.md").symlink_to(tmp_path / "elsewhere" / "page.md")
+    assert said("report", report) == (0, "")
+    assert (tmp_path / "elsewhere" / "page.md").read_text().startswith("# Mean Teacher: results")
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["page.md", "sheet.png"]
+
+
 def test_each_file_of_a_report_is_whole_before_it_has_its_name(run, tmp_path, said, monkeypatch):
     replace, replaced = os.replace, []
     monkeypatch.setattr(os, "replace", lambda source, path: (replace(source, path), replaced.append(path)))

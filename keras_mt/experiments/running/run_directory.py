@@ -203,18 +203,19 @@ def unfinished_beside(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file atomically, text in UTF-8.
+    """Writes a file atomically, text in UTF-8. A link stays one: what it leads to is written.
 
     Raises:
         RunError: If it can't be written; what was there is kept.
     """
+    target = Path(os.path.realpath(path))
     try:
-        with unfinished_beside(path) as folder:
-            with open(folder / path.name, "wb") as file:
+        with unfinished_beside(target) as folder:
+            with open(folder / target.name, "wb") as file:
                 file.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(folder / path.name, path)
+            os.replace(folder / target.name, target)
     except OSError as error:
         raise RunError(f"{path} can't be written ({error.strerror})") from error
 
