@@ -11,7 +11,7 @@ from PIL import Image
 from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reading import DamagedFileError, read_text
 from keras_mt.experiments.reporting import ablations, figures, tables
-from keras_mt.experiments.reporting.markdown import escaped
+from keras_mt.experiments.reporting.markdown import escaped, picture
 from keras_mt.experiments.reporting.published import CURVES, TABLES
 from keras_mt.experiments.reporting.runs import Run
 from keras_mt.experiments.running.chance import no_better, sentence
@@ -100,7 +100,9 @@ def _is_foreign(path, folder, name):
         return True
     if page.suffix == ".html":
         return _HTML_TITLE not in text
-    return not text.startswith(f"# {_TITLE}\n") or (page != path and f"]({path.name})" not in text)
+    return not text.startswith(f"# {_TITLE}\n") or (
+        page != path and picture("", path.name).removeprefix("![") not in text
+    )
 
 
 def _rendered(runs, unfinished, name, introduction):
@@ -124,10 +126,10 @@ def _rendered(runs, unfinished, name, introduction):
             markdown.append(_markdown_table(content, text == "index", best))
             page.append(_html_table(content, text == "index", best))
         else:
-            picture = _small_png(content)
-            pictures[f"{name}_{kind}.png"] = picture
-            markdown.append(f"![{escaped(text)}]({name}_{kind}.png)")
-            encoded = base64.b64encode(picture).decode()
+            file = f"{name}_{kind}.png"
+            pictures[file] = _small_png(content)
+            markdown.append(picture(text, file))
+            encoded = base64.b64encode(pictures[file]).decode()
             page.append(f'<img alt="{html.escape(text)}" src="data:image/png;base64,{encoded}">')
     head = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{_HTML_TITLE}<style>{_STYLE}'
     return {

@@ -1,7 +1,9 @@
 import errno
 import json
 import os
+import re
 import shutil
+import urllib.parse
 
 import pytest
 from support.finished_runs import read, write_run
@@ -174,6 +176,17 @@ def test_the_report_is_one_page_with_its_figures_and_the_same_bytes_each_time(tm
     assert "| Mean Teacher, published | 4.35 ± 0.50 |" in text
     assert "| consistency weight | 0.3 | 0.80 ± 0.71 (2 runs) |" in text
     assert "unfinished" in text
+
+
+@pytest.mark.parametrize("name", ["my (report)", "a b", "50%20", "a<b>[c]", "a:b?c#d", "caf\udce9", "größe"])
+def test_a_page_shows_its_figures_whatever_its_name(tmp_path, name):
+    write_run(tmp_path / "runs", "a", 9.0, 5.0)
+    for _ in range(2):  # The second time its figures are known as its own.
+        page.write_report(read(tmp_path / "runs"), [], tmp_path / "report", name)
+    text = (tmp_path / "report" / f"{name}.md").read_bytes().decode("utf-8", "surrogateescape")
+    (target,) = re.findall(r"\]\(([^()\s<>]*training_curves\.png)\)", text)
+    assert urllib.parse.unquote(target, errors="surrogateescape") == f"{name}_training_curves.png"
+    assert (target == f"{name}_training_curves.png") == (name == "größe")
 
 
 def test_more_ablations_than_a_figure_can_hold_are_counted(tmp_path, monkeypatch):
