@@ -6,17 +6,21 @@ curl -F picture=@a.jpg -F picture=@b.png http://127.0.0.1:8501/predict
 """
 
 import io
+import json
 import os
 import pathlib
 import sys
 
 import flask
 import waitress
+import waitress.channel
+import waitress.task
 import werkzeug.exceptions
 
 LARGEST_BODY = 20 * 2**20  # Bytes.
 LARGEST_PICTURE = 50_000_000  # Pixels, of all its images if it is animated.
 MOST_PICTURES = 64
+TOO_MUCH = f"send up to {LARGEST_BODY >> 20} MB and {MOST_PICTURES} pictures at once"
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 
 
@@ -93,10 +97,7 @@ def application(folder):
 
     @app.errorhandler(werkzeug.exceptions.HTTPException)
     def in_words(error):
-        text = error.description
-        if error.code == 413:
-            text = f"send up to {LARGEST_BODY >> 20} MB and {MOST_PICTURES} pictures at once"
-        return {"error": text}, error.code
+        return {"error": TOO_MUCH if error.code == 413 else error.description}, error.code
 
     return app
 
@@ -120,6 +121,25 @@ def check(content):
         raise BadPicture(f"it has {width} x {height}{animated} pixels; {LARGEST_PICTURE:,} are allowed")
 
 
+class Refusal(waitress.task.ErrorTask):
+    """What waitress refuses before the application sees it, a large body say, is answered in the same form."""
+
+    def execute(self):
+        error = self.request.error
+        body = json.dumps({"error": TOO_MUCH if error.code == 413 else error.body}).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.content_length = len(body)
+        self.set_close_on_finish()
+        self.write(body)
+
+
+class Channel(waitress.channel.HTTPChannel):
+    """A connection whose refusals are of this form."""
+
+    error_task_class = Refusal
+
+
 def main(arguments):
     """Serves until the process is ended."""
     if len(arguments) != 2 or not arguments[1].isdecimal() or int(arguments[1]) > 65535:
@@ -130,10 +150,14 @@ def main(arguments):
     app = application(folder)
     try:
         server = waitress.create_server(
-            app, host="127.0.0.1", port=int(arguments[1]), max_request_body_size=LARGEST_BODY
+            app,
+            host="127.0.0.1",
+            port=int(arguments[1]),
+            max_request_body_size=LARGEST_BODY + 1,  # Of so many it is refused, before it is read.
         )
     except OSError as error:
         sys.exit(f"port {arguments[1]} can't be used ({error.strerror})")
+    server.channel_class = Channel
     print(f"serving {folder} at http://127.0.0.1:{server.effective_port}/", flush=True)
     server.run()
 

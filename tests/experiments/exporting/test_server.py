@@ -219,10 +219,25 @@ def test_it_runs_without_this_package_prints_its_address_and_reads_no_large_body
         answer = json.load(connection.getresponse())
         assert answer["class"] == str(expected[0].argmax())
         np.testing.assert_allclose(list(answer["probabilities"].values()), expected[0], atol=1e-4)
-        connection.putrequest("POST", "/predict")
-        connection.putheader("Content-Length", str(200 * 2**20))
-        connection.endheaders()  # None of the body is sent, and yet it is refused.
-        assert connection.getresponse().status == 413
+        too_much = {"error": "send up to 20 MB and 64 pictures at once"}
+        for size in (20 * 2**20 + 1, 200 * 2**20):
+            assert refused(int(address[1]), ("Content-Length", str(size))) == (413, too_much)
+        status, answer = refused(int(address[1]), ("Content-Length", "many"))
+        assert status == 400
+        assert answer["error"]
+        connection.request("POST", "/predict", bytes(20 * 2**20))  # All that is allowed: read, and no picture.
+        assert "it is no JPEG" in json.load(connection.getresponse())["error"]
     finally:
         process.kill()
         process.wait()
+
+
+def refused(port, header):
+    """Status and answer of a request of which no body is sent."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("POST", "/predict")
+    connection.putheader(*header)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.headers["Content-Type"] == "application/json"
+    return answer.status, json.load(answer)
