@@ -178,11 +178,13 @@ def test_a_flagfile_opens_with_what_it_is(name):
 @pytest.mark.parametrize("name", [name for name in PAPER if {"mixing", "strong_augmentation"} & set(PAPER[name])])
 def test_a_run_of_a_later_method_stands_in_its_table(name):
     from keras_mt.experiments.reporting.published import TABLES
+    from keras_mt.experiments.reporting.published_settings import other_settings
 
     values = parsed(FLAGS_FOLDER / f"{name}.cfg")
     ((table, place),) = [(table, place) for table in TABLES if (place := table.place_of(values))]
     assert values["batch_size"] == table.batch_sizes.get(place[0], 100)
     assert values["training_steps"] == table.steps[place]
+    assert other_settings(values, table, place) == []
     # The figure of a flagfile is that of the table, FixMatch's where the target is a teacher's.
     figures = table.figures[place[0]] or table.figures.get("fixmatch", {})
     head = (FLAGS_FOLDER / f"{name}.cfg").read_text()
@@ -248,6 +250,7 @@ def swept(name):
 @pytest.mark.parametrize("name", ["svhn", "cifar10", "svhn_extra", "residual", "wide_resnet"])
 def test_every_published_figure_has_its_runs_of_the_published_length_and_batch_size(name):
     from keras_mt.experiments.reporting.published import TABLES
+    from keras_mt.experiments.reporting.published_settings import other_settings
 
     places = {}
     for flags_of_run in swept(name):
@@ -256,6 +259,7 @@ def test_every_published_figure_has_its_runs_of_the_published_length_and_batch_s
             if place:
                 assert flags_of_run["batch_size"] == table.batch_sizes.get(place[0], 100)
                 places.setdefault(table.title, {}).setdefault(place, set()).add(flags_of_run["seed"])
+                assert other_settings(flags_of_run, table, place) == []
                 if flags_of_run["training_steps"]:
                     assert flags_of_run["training_steps"] == table.steps[place]
     assert places

@@ -2,6 +2,8 @@
 
 import json
 
+from keras_mt.experiments.reporting.published import TABLES
+from keras_mt.experiments.reporting.published_settings import settings_of
 from keras_mt.experiments.reporting.runs import read_runs
 
 ROW = "step,student_error,teacher_error,student_classification_cost,teacher_classification_cost\n"
@@ -18,9 +20,10 @@ def write_run(root, name, student, teacher, step=180_000, data="the original .ma
     folder = root / name
     folder.mkdir(parents=True)
     seed = flags.get("seed", 0)
+    flags = {**BASE, **_published({**BASE, **flags}), **flags}
     content = {
         "step": step, "student": {"error": student}, "teacher": {"error": teacher}, "data": data,
-        "flags": {**BASE, **flags, "data_seed": seed},
+        "flags": {**flags, "data_seed": seed},
     }  # fmt: skip
     if top5 is not None:
         content["teacher"]["top5_error"] = top5
@@ -32,6 +35,15 @@ def write_run(root, name, student, teacher, step=180_000, data="the original .ma
     ]
     (folder / "evaluations.csv").write_text(ROW + "\n".join(rows) + "\n")
     return folder
+
+
+def _published(flags):
+    """What the published experiment of the same place sets."""
+    for table in TABLES:
+        if place := table.place_of(flags):
+            found = settings_of(flags["architecture"], flags["dataset"], place[0], str(flags["num_labels"])) or {}
+            return {name: value for name, value in found.items() if name not in table.where}
+    return {}
 
 
 def read(root):

@@ -6,9 +6,11 @@ import pandas as pd
 
 from keras_mt.experiments.reporting.ablations import Ablation
 from keras_mt.experiments.reporting.published import METHODS, TABLES, Table, in_order, method_of, name_of
+from keras_mt.experiments.reporting.published_settings import other_settings, short
 from keras_mt.experiments.reporting.runs import SEEDS, Run
 
 _PUBLISHED, _PAIRED, _AVERAGE = ", published", ", paired by seed", ", average of its weights"
+_MOST_WAYS = 3
 _NOT_PUBLISHED_AS_JPEG = ("svhn_cropped", "cifar10")
 
 
@@ -21,7 +23,7 @@ def mean_and_deviation(errors: list[float]) -> str:
 
 
 def differences(run: Run, table: Table, place: tuple[str, str]) -> list[str]:
-    """Returns in which ways a run is not the published experiment."""
+    """Returns in which ways a run is not the published experiment: of flags as many as make three of all, and `…`."""
     found, flags = [], run.flags
     if flags["width"] != 1.0:
         found.append(f"width {flags['width']:g} of the published network's")
@@ -37,7 +39,9 @@ def differences(run: Run, table: Table, place: tuple[str, str]) -> list[str]:
         found.append(f"{flags['precision']} instead of float32")
     if "JPEG" in run.data and flags["dataset"] in _NOT_PUBLISHED_AS_JPEG:
         found.append("images are JPEG copies, not the originals")
-    return found
+    others = other_settings(flags, table, place)
+    told = others[: max(0, _MOST_WAYS - len(found))]
+    return [*found, *told, *(["…"] if len(told) < len(others) else [])]
 
 
 def best(table: pd.DataFrame) -> set[tuple[str, str]]:
@@ -217,7 +221,7 @@ def all_settings(runs: list[Run]) -> tuple[pd.DataFrame, list[str]]:
     for group in groups.values():
         flags = group[0].flags
         kind = _kind(flags)
-        named = {name: _short(flags.get(name)) for name in varying[kind]}
+        named = {name: short(flags.get(name)) for name in varying[kind]}
         named = {name: value for name, value in named.items() if usual[kind].get(name) != value}
         rows.append(
             {
@@ -275,7 +279,7 @@ def _usual(alike, varying):
     """The values of varying flags that more than half of the settings have."""
     found = {}
     for name in varying:
-        value, count = Counter(_short(flags.get(name)) for flags in alike).most_common(1)[0]
+        value, count = Counter(short(flags.get(name)) for flags in alike).most_common(1)[0]
         if 2 * count > len(alike):
             found[name] = value
     return found
@@ -283,7 +287,3 @@ def _usual(alike, varying):
 
 def _listed(values):
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _short(value):
-    return f"{value:g}" if isinstance(value, float) else str(value)

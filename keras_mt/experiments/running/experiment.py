@@ -22,6 +22,7 @@ from keras_mt.experiments.datasets.in_memory import load_in_memory
 from keras_mt.experiments.datasets.streamed import is_streamed, load_streamed
 from keras_mt.experiments.datasets.zca_cache import cached_zca
 from keras_mt.experiments.errors import UsageError
+from keras_mt.experiments.preprocessing import preprocessing_of
 from keras_mt.experiments.running.checkpoint_files import Identity
 from keras_mt.experiments.running.checkpoints import Checkpoints
 from keras_mt.experiments.running.domains import check_domains
@@ -210,16 +211,8 @@ def _optimizer(config, lengths):
     )
 
 
-def _preprocessing_kind(config):
-    if config.preprocessing == "auto":
-        if config.architecture != "convnet13":
-            return "channels"
-        return "zca" if config.dataset_name == "cifar10" else "standardize"
-    return config.preprocessing
-
-
 def _whitening(config, data):
-    if _preprocessing_kind(config) == "zca":
+    if preprocessing_of(config.preprocessing, config.architecture, config.dataset_name) == "zca":
         numbers = math.prod(data.image_shape)
         if data.images is None:
             raise UsageError(f"--preprocessing=zca needs images of one size in memory, not --dataset={config.dataset}")
@@ -233,7 +226,7 @@ def _whitening(config, data):
 
 
 def _network(config, data, dropout, whitening):
-    kind = _preprocessing_kind(config)
+    kind = preprocessing_of(config.preprocessing, config.architecture, config.dataset_name)
     preprocessing = ()
     shape = data.image_shape
     if config.translate >= min(shape[:2]):

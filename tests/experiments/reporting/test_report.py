@@ -15,6 +15,12 @@ from keras_mt.experiments.reporting.published import TABLES
 from keras_mt.experiments.reporting.runs import read_runs
 from keras_mt.experiments.running.processor import processor
 
+# Of flags/cifar10_1000.cfg.
+PUBLISHED_CIFAR10 = {
+    "labeled_per_batch": "vary", "max_consistency_weight": 2.0, "rampup_steps": 40_000, "rampdown_steps": 25_000,
+    "adam_beta_2_during_rampup": 0.999, "ema_decay_during_rampup": 0.999,
+}  # fmt: skip
+
 
 def test_a_table_holds_mean_deviation_and_number_beside_the_published_figure(tmp_path):
     for seed, error in enumerate((4.0, 5.0, 6.0)):
@@ -36,6 +42,32 @@ def test_a_run_that_is_not_the_papers_is_said_to_be_another_experiment(tmp_path)
     for part in ("width 0.25", "batches of 32 ", "2,000 steps instead of 180,000", "bfloat16 instead", "JPEG copies"):
         assert part in label
     assert table.loc["Mean Teacher, published", "250 labels"] == "4.35 ± 0.50"
+
+
+def test_a_run_of_other_flags_than_the_published_is_said_to_be_another_experiment(tmp_path):
+    cifar10 = {"dataset": "cifar10", "num_labels": "1000", "flip": True, "step": 150_000, "data": "TFDS cifar10"}
+    changed = {
+        "student_dropout": 0.0, "max_consistency_weight": 50.0, "max_learning_rate": 0.0001, "input_noise": 0.0,
+        "preprocessing": "standardize",
+    }  # fmt: skip
+    write_run(tmp_path / "published", "a", 9.0, 21.0, **cifar10, preprocessing="zca", **PUBLISHED_CIFAR10)
+    write_run(tmp_path / "changed", "a", 9.0, 15.0, **cifar10, **{**PUBLISHED_CIFAR10, **changed})
+    write_run(tmp_path / "little", "a", 9.0, 16.0, **cifar10, **{**PUBLISHED_CIFAR10, "weight_decay": 0.5})
+    # What it does not read makes no other experiment of supervised training.
+    supervised = {"method": "supervised", "max_consistency_weight": 5.0, "evaluation_steps": 7}
+    write_run(tmp_path / "supervised", "a", 9.0, 16.0, step=40_000, **supervised)
+    for name, row in (
+        ("published", "Mean Teacher, here"),
+        (
+            "changed",
+            "Mean Teacher, here: another experiment (preprocessing standardize instead of zca; input_noise 0 instead "
+            "of 0.15; student_dropout 0 instead of 0.5; …)",
+        ),
+        ("little", "Mean Teacher, here: another experiment (weight_decay 0.5 instead of 0)"),
+        ("supervised", "Supervised only, here"),
+    ):
+        ((_, table, _),) = tables.published_tables(read(tmp_path / name))
+        assert row in table.index
 
 
 def test_methods_are_told_apart_by_what_is_added_to_them(tmp_path):
