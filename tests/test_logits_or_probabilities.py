@@ -150,6 +150,11 @@ METRICS = {  # What it is, and what it is of probabilities.
     "binary_accuracy": (lambda: "binary_accuracy", M.BinaryAccuracy),
     "accuracy function": (lambda: M.binary_accuracy, M.BinaryAccuracy),
     "accuracy": (lambda: "accuracy", M.BinaryAccuracy),
+    "BinaryAccuracy": (M.BinaryAccuracy, M.BinaryAccuracy),
+    "BinaryAccuracy above 0": (lambda: M.BinaryAccuracy(threshold=0.0), M.BinaryAccuracy),
+    "accuracy function above 0": (
+        lambda: M.MeanMetricWrapper(functools.partial(M.binary_accuracy, threshold=0.0)), M.BinaryAccuracy
+    ),
     "Precision": (M.Precision, M.Precision),
     "Precision above 0": (lambda: M.Precision(0), M.Precision),  # As Keras has it for logits.
     "Recall": (lambda: "Recall", M.Recall),
@@ -165,9 +170,10 @@ METRICS = {  # What it is, and what it is of probabilities.
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_of_yes_or_no_outputs_reads_what_it_takes(name, activation):
     given, plain = METRICS[name]
-    if name == "Precision above 0" and activation:
-        given = M.Precision
+    if name.endswith("above 0") and activation:
+        given = plain
     model = wrapped(network(activation), metrics=[given()], task="multilabel", from_logits=not activation)
+    model.student.layers[-1].bias.assign([-1.0, -1.0, -1.0])  # Few logits are above 0, and all probabilities.
     outputs = model.student(X)
     right = value(plain(), YES, outputs if activation else keras.ops.sigmoid(outputs))
     got = model.train_on_batch(X, YES, return_dict=True)

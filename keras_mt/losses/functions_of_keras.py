@@ -24,6 +24,8 @@ def function_of(given) -> Callable | None:
 def takes_logits(given) -> bool | None:
     """Whether a loss or metric takes outputs for logits; None if it takes them as they are, or is not of Keras."""
     function, keywords = _unwrapped(given)
+    if function is keras.metrics.binary_accuracy and not keywords.get("threshold", 0.5) > 0:
+        return None  # As thresholds of 0 of other metrics: those of logits.
     if function is None or function in OF_PROBABILITIES:
         return None if function is None else False
     of_logits = inspect.signature(function).parameters.get("from_logits")
