@@ -26,6 +26,7 @@ from keras_mt import (
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
 from keras_mt.losses_of_users import check_hinge
+from keras_mt.metrics_of_users import each_its_own, name_in_logs
 from keras_mt.outputs import Output, Sum
 from keras_mt.own_compute_loss import OwnComputeLoss
 from keras_mt.passes import JointPasses, SeparatePasses
@@ -685,7 +686,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     @property
     def metrics(self):
-        given = [of_output.metric for output in self.outputs_of_student for of_output in output.metrics]
+        given = [of_output for output in self.outputs_of_student for of_output in output.metrics]
         theirs = [metric for metric in super().metrics if metric is not self._trackers]
         return [*theirs, self._trackers, Given(given, "given")]
 
@@ -694,9 +695,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         for output in self.outputs_of_student:
             labeled = self._trackers.count(output.metric_name("student_error"))
             for of_output in output.metrics:
-                count, metric = of_output.count(labeled), of_output.metric
-                results[metric.name] = keras.tree.map_structure(
-                    lambda value, count=count: mean_or_nan(ops.convert_to_tensor(value), count), metric.result()
+                count = of_output.count(labeled)
+                results[of_output.name] = keras.tree.map_structure(
+                    lambda value, count=count: mean_or_nan(ops.convert_to_tensor(value), count), of_output.result()
                 )
         if self._reported == "evaluation":
             return self._results_of_evaluation(results)
@@ -738,7 +739,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         for output in self.outputs_of_student:
             names = [output.metric_name(f"{n}_{what}") for what in ("error", "top5_error") for n in self._networks()]
             kept |= {name: results[name] for name in names if name in results}
-            kept |= {of_output.metric.name: results[of_output.metric.name] for of_output in output.metrics}
+            kept |= {of_output.name: results[of_output.name] for of_output in output.metrics}
         return kept
 
     def _warn_of_nothing(self):
@@ -813,6 +814,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             (loss, "loss"), (loss_weights, "loss_weights"))]  # fmt: skip
         wanted = [spread_metrics(in_places(given, self._template, self._names, name, partly=True), self._template, name)
             for given, name in ((metrics, "metrics"), (weighted_metrics, "weighted_metrics"))]  # fmt: skip
+        wanted = each_its_own(wanted)
         for output in self.outputs_of_student:
             place = output.place
             if loss is not None and per_output[0][place] is None:
@@ -821,6 +823,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                     f"{output}; one that is not trained has task=None, and one without labels is labeled -1 (NaN)"
                 )
             output.compile(*(values[place] for values in (*per_output, *wanted)), compute_loss)
+        name_in_logs(self.outputs_of_student, {"loss", *self._trackers.names})
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,

@@ -1,5 +1,9 @@
 """What a metric of `compile` is given: labeled examples, and outputs as it reads them."""
 
+import collections
+import copy
+import itertools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,6 +12,7 @@ from keras import ops
 from keras_mt import tasks
 from keras_mt.losses.functions_of_keras import bound, is_of_keras, takes_logits
 from keras_mt.losses_of_users import examples_of, require_form
+from keras_mt.trackers import Named
 
 _ACCURACY, _CROSS_ENTROPY = ("accuracy", "acc"), ("crossentropy", "ce")
 _KERAS = keras.metrics
@@ -19,22 +24,23 @@ _WITH_THRESHOLDS = (
 _OF_CLASS_NUMBERS = (_KERAS.IoU, _KERAS.MeanIoU)  # And their subclasses.
 
 
-class MetricOfOutput:
+class MetricOfOutput(Named):
     """A metric of one output.
 
     Args:
-        identifier: What `compile` was given.
+        identifier: What `compile` was given. A metric object is used itself, so that its class needs no config.
         output: The `outputs.Output`.
         weighted: Whether `sample_weight` and `class_weight` weigh it.
     """
 
     def __init__(self, identifier, output, weighted: bool):
-        self.metric, self.weighted, self._output = _made(identifier, output), weighted, output
+        super().__init__(*_made(identifier, output))
+        self.weighted, self._output = weighted, output
         self._takes_logits = None if output.task_name == "regression" else _takes_logits(self.metric)
         self._of_each_label = output.task.each_output and self._is_of_each_label()
 
     def __str__(self):
-        return f"metric {self.metric.name!r} of {self._output}"
+        return f"metric {self.name!r} of {self._output}"
 
     def update(self, y, outputs, mask, weight, weighted: bool) -> None:
         """Lets the metric see examples that are labeled, at least in part.
@@ -94,8 +100,79 @@ class MetricOfOutput:
             return False
 
 
+def each_its_own(wanted: list) -> list:
+    """Returns the metrics of each argument of `compile` and each output, an object that has several places copied.
+
+    Args:
+        wanted: For each argument a list, for each output, of lists of metrics.
+
+    Raises:
+        ValueError: If an object can't be copied.
+    """
+    flat = [metric for of_argument in wanted for of_output in of_argument for metric in of_output]
+    places = collections.Counter(id(metric) for metric in flat if isinstance(metric, keras.metrics.Metric))
+
+    def own(metric):
+        if places[id(metric)] < 2:
+            return metric
+        try:
+            return _copied(metric)  # Also of the first place: what one output builds fits no other.
+        except Exception as error:
+            raise ValueError(
+                f"Metric {metric.name!r} can't be copied for each of {places[id(metric)]} places: give each of them "
+                f"an object of its own. Received: {type(metric).__name__}"
+            ) from error
+
+    return [[[own(metric) for metric in of_output] for of_output in of_argument] for of_argument in wanted]
+
+
+def _copied(metric):
+    """A copy by attributes: what Keras copies is the config, in which a class may lack an argument."""
+    copies, metrics = {}, []
+
+    def note(part):
+        if isinstance(part, keras.metrics.Metric) and id(part) not in copies:
+            copies[id(part)] = object.__new__(type(part))
+            metrics.append(part)
+            keras.tree.map_structure(note, list(vars(part).values()))
+        elif isinstance(part, (keras.losses.Loss, keras.Layer)):
+            copies[id(part)] = part
+
+    note(metric)
+    for part in metrics:
+        vars(copies[id(part)]).update(copy.deepcopy(vars(part), copies))
+    return copies[id(metric)]
+
+
+def name_in_logs(outputs: list, taken: set) -> None:
+    """Gives each metric of all outputs a name in the logs that no other has, by Keras' rule.
+
+    Args:
+        outputs: The `outputs.Output`s.
+        taken: The names of what is in the logs already.
+    """
+    taken = set(taken)
+    for weighted in (False, True):
+        for output in outputs:
+            for metric in (metric for metric in output.metrics if metric.weighted == weighted):
+                name = output.metric_name(metric.given_name)
+                if weighted and name in taken:
+                    name = output.metric_name(f"weighted_{metric.given_name}")
+                metric.name = unique(name, taken)
+
+
+def unique(name: str, taken: set) -> str:
+    """Returns a name as it is, or with the first number that makes it another; and notes that it is taken."""
+    numbers = itertools.count(1)
+    found = name
+    while found in taken:
+        found = f"{name}_{next(numbers)}"
+    taken.add(found)
+    return found
+
+
 def _made(identifier, output):
-    """The metric that `compile` was given, under the name of the output."""
+    """The metric that `compile` was given, and its name without that of the output."""
     name = identifier if isinstance(identifier, str) else getattr(identifier, "__name__", "")
     if name.lower() in _ACCURACY:
         if output.task_name == "regression":
@@ -103,32 +180,20 @@ def _made(identifier, output):
                 f"Metric {name!r} needs classes or yes-or-no outputs. Received: {output}, which is numbers"
             )
         accuracy = keras.metrics.MeanMetricWrapper(
-            lambda labels, outputs: 1.0 - output.task.errors(labels, output.logits(outputs)),
-            name=output.metric_name(name),
+            lambda labels, outputs: 1.0 - output.task.errors(labels, output.logits(outputs)), name=name
         )
         accuracy._direction = "up"  # As Keras' own metrics tell its callbacks; see `trackers.Trackers`.
-        return accuracy
+        return accuracy, name
     if name.lower() in _CROSS_ENTROPY:
         loss = output.task.loss(output.from_logits, None)
-        return keras.metrics.MeanMetricWrapper(loss.call, name=output.metric_name(name))
+        return keras.metrics.MeanMetricWrapper(loss.call, name=name), name
     metric = keras.metrics.get(identifier)
     if isinstance(metric, type):
         metric = metric()
     if not isinstance(metric, keras.metrics.Metric):
         name = name or getattr(metric, "__name__", "metric")
-        return keras.metrics.MeanMetricWrapper(bound(metric, output.from_logits), name=output.metric_name(name))
-    if isinstance(identifier, str):  # "AUC" is "AUC" in the logs, as Keras has it.
-        metric.name = identifier
-    if output.name and not metric.name.startswith(f"{output.name}_"):
-        named = output.metric_name(metric.name)
-        try:
-            metric = type(metric).from_config({**metric.get_config(), "name": named})
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"Metric {metric.name!r} of {output} can't be made from its config, which its name needs. Name it "
-                f"{named!r}, or register its class or function with Keras"
-            ) from error
-    return metric
+        return keras.metrics.MeanMetricWrapper(bound(metric, output.from_logits), name=name), name
+    return metric, identifier if isinstance(identifier, str) else metric.name  # "AUC" is "AUC" in the logs.
 
 
 def _takes_logits(metric):

@@ -27,6 +27,7 @@ class Trackers(MetricsList):
         # Where Keras' callbacks look for whether lower is better.
         super().__init__([types.SimpleNamespace(name=name, _direction="down") for name in means], name=name)
         self._means, self._latest_names = tuple(means), tuple(latest)
+        self.names = {*means, *latest}
         self.totals = self.add_variable(shape=(len(means),), initializer="zeros", name="totals")
         self.counts = self.add_variable(shape=(len(means),), initializer="zeros", name="counts")
         # Replicas agree on it: their sum, Keras' default, would say nothing.
@@ -73,8 +74,34 @@ class Trackers(MetricsList):
     get_result = result
 
 
+class Named:
+    """A metric under the name that it has in the logs, which may be another than its own: objects are shared.
+
+    Args:
+        metric: The metric.
+        given_name: The name that it was given.
+    """
+
+    def __init__(self, metric, given_name: str):
+        self.metric, self.given_name, self.name = metric, given_name, given_name
+
+    @property
+    def _direction(self):
+        return self.metric._direction  # Metrics without one have no such attribute, and so has this.
+
+    @property
+    def variables(self):
+        return self.metric.variables
+
+    def reset_state(self):
+        self.metric.reset_state()
+
+    def result(self):
+        return self.metric.result()
+
+
 class Given(MetricsList):
-    """The metrics that a user gave for outputs, in one metric: where callbacks look, as for those of `Trackers`."""
+    """The metrics that a user gave, each `Named`, in one metric: where callbacks look, as for those of `Trackers`."""
 
     @property
     def variables(self):

@@ -1,5 +1,6 @@
 """What is reported is that of what is labeled: metrics, errors, the loss of a data set; and NaN of nothing."""
 
+import threading
 import warnings
 
 import keras
@@ -81,13 +82,115 @@ def test_metrics_of_yes_or_no_outputs_build_their_variables_when_they_see_them(k
     np.testing.assert_allclose(got, right, rtol=1e-5)
 
 
-def test_a_metric_object_for_several_outputs_is_one_of_each_output_alone():
+def two_outputs(q=3):
     inputs = keras.Input((4,))
-    student = keras.Model(inputs, {"p": K.Dense(3)(inputs), "q": K.Dense(3)(inputs)})
-    model = wrapped(student, {"metrics": [keras.metrics.SparseCategoricalAccuracy(name="a")]})
+    return keras.Model(inputs, {"p": K.Dense(3)(inputs), "q": K.Dense(q)(inputs)})
+
+
+def test_a_metric_object_for_several_outputs_is_one_of_each_output_alone():
+    model = wrapped(two_outputs(), {"metrics": [keras.metrics.SparseCategoricalAccuracy(name="a")]})
     got = model.fit(X, {"p": Y, "q": Y}, verbose=0).history
     assert [name for name in got if name.endswith("a")] == ["p_a", "q_a"]
     np.testing.assert_allclose([got["p_a"], got["q_a"]], [1 - np.array(got[f"{o}_student_error"]) for o in "pq"])
+
+
+class AmongFirst(keras.metrics.Metric):
+    """Has an argument that no config tells."""
+
+    def __init__(self, k=1, name="first"):
+        super().__init__(name=name)
+        self.k, self.mean = k, keras.metrics.Mean()
+
+    def update_state(self, y, outputs, sample_weight=None):
+        self.mean.update_state(keras.metrics.sparse_top_k_categorical_accuracy(y, outputs, self.k), sample_weight)
+
+    def result(self):
+        return self.mean.result()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_metric_object_without_a_config_keeps_its_arguments_for_several_outputs(whole):
+    metric = AmongFirst(k=2)
+    model = perturbed(wrapped(two_outputs(), {"metrics": metric if whole else {"p": [metric]}}))
+    labels = {"p": np.where(HERE, Y[::-1], -1), "q": Y}
+    for _ in range(2):
+        got = model.evaluate(X, labels, batch_size=4, verbose=0, return_dict=True)
+        for output in "pq" if whole else "p":
+            here = labels[output] >= 0
+            outputs = model.teacher(X[here])[output]
+            right = np.mean(keras.metrics.sparse_top_k_categorical_accuracy(labels[output][here], outputs, k=2))
+            np.testing.assert_allclose(got[f"{output}_first"], right, rtol=1e-5)
+        model.compile("sgd", metrics=metric if whole else {"p": [metric]})
+
+
+def test_a_metric_object_of_outputs_of_different_sizes_is_taken_by_another_model_too():
+    metric = keras.metrics.F1Score(threshold=0.5, average="macro", name="f")
+    labels = {"p": RANDOM.integers(0, 2, (10, 3)), "q": RANDOM.integers(0, 2, (10, 2))}
+    for model in [perturbed(wrapped(two_outputs(2), {"metrics": [metric]}, task="multilabel")) for _ in range(2)] * 2:
+        got = model.evaluate(X, labels, batch_size=4, verbose=0, return_dict=True)
+        for output, y in labels.items():
+            plain = keras.metrics.F1Score(threshold=0.5, average="macro")
+            right = plain_value(plain, y, keras.ops.sigmoid(model.teacher(X)[output]))
+            np.testing.assert_allclose(got[f"{output}_f"], right, rtol=1e-5)
+
+
+def test_a_metric_object_that_cannot_be_copied_is_refused_for_several_outputs():
+    metric = AmongFirst()
+    metric.lock = threading.Lock()
+    with pytest.raises(ValueError, match="'first' can't be copied for each of 2 places: give each of them an object"):
+        wrapped(two_outputs(), {"metrics": [metric]})
+    wrapped(two_outputs(), {"metrics": {"p": metric}})
+
+
+def of_keras(student, loss, **compiling):
+    student.compile(keras.optimizers.SGD(0.0), loss, **compiling)
+    return student
+
+
+def in_both(history, other):
+    """What plain Keras logs, by the names that it has there, and what is logged here by the same names."""
+    names = [name for name in other if "loss" not in name]
+    return {name: history[name] for name in names}, {name: other[name] for name in names}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_metrics_of_one_name_have_the_names_and_values_that_keras_gives_them(several):
+    def given():
+        return {"metrics": ["accuracy", precision(0), precision(1), precision(2)],
+                "weighted_metrics": ["accuracy", "accuracy", precision(0)]}  # fmt: skip
+
+    def precision(column):
+        return keras.metrics.Precision(class_id=column, name="p")
+
+    def compiling():
+        return {name: {"p": metrics} if several else metrics for name, metrics in given().items()}
+
+    y = np.eye(3)[RANDOM.integers(0, 3, 10)]
+    labels = {"p": y, "q": y} if several else y
+    loss = keras.losses.CategoricalCrossentropy()
+    student = two_outputs() if several else keras.Sequential([keras.Input((4,)), K.Dense(3)])
+    if several:
+        student = keras.Model(student.input, keras.tree.map_structure(keras.ops.softmax, student.output))
+    else:
+        student.add(K.Softmax())
+    twin = keras.models.clone_model(student)
+    twin.set_weights(student.get_weights())
+    model = wrapped(student, compiling(), from_logits=False, method="supervised")
+    fitting = {"sample_weight": np.linspace(0.2, 2.0, 10), "validation_data": (X, labels), "verbose": 0}
+    if several:
+        fitting["sample_weight"] = dict.fromkeys("pq", fitting["sample_weight"])
+    history = model.fit(X, labels, **fitting).history
+    right = of_keras(twin, {"p": loss, "q": loss} if several else loss, **compiling()).fit(X, labels, **fitting).history
+    got, right = in_both(history, right)
+    assert len(right) == 14
+    for name, values in right.items():
+        np.testing.assert_allclose(got[name], values, rtol=1e-5, err_msg=name)
+
+
+def test_a_metric_with_the_name_of_a_log_of_the_library_takes_another():
+    model = wrapped(compiling={"metrics": [keras.metrics.SparseCategoricalAccuracy(name="student_error")]})
+    got = model.train_on_batch(X, Y, return_dict=True)
+    assert got["student_error_1"] == pytest.approx(1 - got["student_error"])
 
 
 def test_weighted_metrics_are_weighed_and_others_are_not():
