@@ -173,7 +173,7 @@ def unique(name: str, taken: set) -> str:
 
 def _made(identifier, output):
     """The metric that `compile` was given, and its name without that of the output."""
-    name = identifier if isinstance(identifier, str) else getattr(identifier, "__name__", "")
+    name = identifier if isinstance(identifier, str) else ""  # A function may be called so as well.
     if name.lower() in _ACCURACY:
         if output.task_name == "regression":
             raise ValueError(

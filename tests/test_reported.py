@@ -187,6 +187,15 @@ def test_metrics_of_one_name_have_the_names_and_values_that_keras_gives_them(sev
         np.testing.assert_allclose(got[name], values, rtol=1e-5, err_msg=name)
 
 
+def test_a_function_of_the_user_s_that_is_called_accuracy_is_called():
+    def accuracy(y_true, y_pred):
+        return tf.cast(y_true, "float32") + tf.reduce_max(y_pred, axis=-1)
+
+    model = wrapped(compiling={"metrics": [accuracy]})
+    right = np.mean(accuracy(Y[HERE], model.student(X[HERE])))
+    assert model.train_on_batch(X, Y, return_dict=True)["accuracy"] == pytest.approx(right, rel=1e-5)
+
+
 def test_a_metric_with_the_name_of_a_log_of_the_library_takes_another():
     model = wrapped(compiling={"metrics": [keras.metrics.SparseCategoricalAccuracy(name="student_error")]})
     got = model.train_on_batch(X, Y, return_dict=True)
