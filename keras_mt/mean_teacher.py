@@ -1123,7 +1123,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 "`fit` and `evaluate` need labels `y`: -1 (for numbers NaN) for unlabeled examples. Received: y=None"
             )
         template = self._template
-        y = in_places(y, template, self._names, "y", partly=True)
+        if isinstance(template, (list, tuple)):
+            y = in_places(y, template, self._names, "y", partly=True)
         flat = keras.tree.flatten(y)
         for part in flat:
             first_batch.check_dense(part, "y")
@@ -1274,7 +1275,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 "A logit distance needs a student with two heads and two_heads=True. Received: two_heads=False, "
                 f"{len(flat)} output{'s' * (len(flat) > 1)}"
             )
-        names = self._names = names_of(self._template, self.student)
+        self._names = names_of(self._template, self.student)
+        names = self._names if keras.tree.is_nested(self._template) else [""]  # Logs of one output have no prefix.
         arguments = [
             self._spread(value, argument)
             for value, argument in (

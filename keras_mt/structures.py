@@ -41,25 +41,26 @@ def spread(value, template, argument: str) -> list:
 
 
 def in_places(value, template, names: list[str], argument: str, partly: bool = False):
-    """Returns a dict by the names of outputs as a list, where the outputs are a list, as `keras.Model` understands it.
+    """Returns a dict by the names of outputs, where they are a list or one output, as `keras.Model` understands it.
 
     Args:
         value: What an argument says; what is no dict is returned as it is.
-        template: The structure of the outputs.
-        names: The names of all outputs.
+        template: The structure of the outputs: a list, or one output.
+        names: The names of all outputs; that of one output is empty if the student does not tell it.
         argument: Name of the argument.
         partly: Whether some may be left out; they are None.
 
     Raises:
         ValueError: If there is no output of a name, or one has no entry.
     """
-    if not isinstance(value, dict) or not isinstance(template, (list, tuple)) or len(template) != len(names):
+    is_list = isinstance(template, (list, tuple))
+    if not isinstance(value, dict) or isinstance(template, dict) or (is_list and len(template) != len(names)):
         return value
-    if set(value) - set(names) or not (partly or set(value) == set(names)):
-        raise ValueError(
-            f"Argument `{argument}` must have one entry for each output of {names}. Received: {sorted(map(str, value))}"
-        )
-    return [value.get(name) for name in names]
+    if set(value) - set(filter(None, names)) or not (partly or set(value) == set(names)):
+        allowed = f"one entry for each output of {names}" if any(names) else "one value for a student with one output"
+        raise ValueError(f"Argument `{argument}` must have {allowed}. Received: {sorted(map(str, value))}")
+    values = [value.get(name) for name in names]
+    return values if is_list else values[0]
 
 
 def spread_metrics(given, template, argument: str) -> list[list]:
@@ -67,13 +68,19 @@ def spread_metrics(given, template, argument: str) -> list[list]:
 
     Args:
         given: A metric or a list of them for all outputs; a dict by the outputs' names, of which some may be left out;
-            or a list with an entry for each output.
+            or a list with an entry for each output. For one output it may hold lists.
         template: The structure of the outputs.
         argument: Name of the argument.
 
     Raises:
-        ValueError: If there is no output of a name.
+        ValueError: If there is no output of a name, or a list or dict in place of a metric.
     """
+    if not isinstance(template, (dict, list, tuple)):
+        return [[] if given is None else keras.tree.flatten(given)]
+    return _spread_metrics(given, template, argument)
+
+
+def _spread_metrics(given, template, argument):
     if isinstance(template, dict):
         if isinstance(given, dict) and set(given) - set(template):
             unknown = sorted(set(given) - set(template))
@@ -83,12 +90,17 @@ def spread_metrics(given, template, argument: str) -> list[list]:
         each = isinstance(given, (list, tuple)) and len(given) == len(template)
         parts = list(zip(given if each else [given] * len(template), template, strict=True))
     else:
-        return [[] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]]
-    return [metrics for part, of_output in parts for metrics in spread_metrics(part, of_output, argument)]
+        metrics = [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
+        # Keras gives a list of lists to the outputs of a dict in an order, which nobody reads off it.
+        if nested := [metric for metric in metrics if isinstance(metric, (dict, list, tuple))]:
+            raise ValueError(f"Argument `{argument}` must hold a metric or a list of them for each output, or be a "
+                             f"dict by the outputs' names. Received: {nested[0]!r} in place of a metric")  # fmt: skip
+        return [metrics]
+    return [metrics for part, of_output in parts for metrics in _spread_metrics(part, of_output, argument)]
 
 
 def names_of(template, student: keras.Model | None = None) -> list[str]:
-    """Returns the names of outputs, as Keras has them: keys of a dict, else the names of the layers."""
+    """Returns the names of outputs, as Keras has them: keys of a dict, else the names of the layers, if they tell."""
     if isinstance(template, dict):
         return ["_".join(filter(None, (key, name))) for key in _keys(template) for name in names_of(template[key])]
     if isinstance(template, (list, tuple)):
@@ -97,7 +109,7 @@ def names_of(template, student: keras.Model | None = None) -> list[str]:
         if len(given) == len(flat) == len(set(given)):
             return given
         return [f"output_{i}" for i in range(len(flat))]
-    return [""]
+    return list(getattr(student, "output_names", None) or [""])[:1]
 
 
 def _keys(template):

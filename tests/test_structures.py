@@ -30,3 +30,44 @@ def test_outputs_of_a_dict_are_known_by_their_keys_in_any_order(kind):
     np.testing.assert_allclose(history["z_student_error"], [np.mean(errors)], rtol=1e-5)
     model.compile(keras.optimizers.SGD(0.0), loss_weights={"z": 1.0, "a": 0.0})
     np.testing.assert_allclose(model.evaluate(X, labels, verbose=0, return_dict=True)["loss"], np.mean(of_z), rtol=1e-5)
+
+
+def one_output():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, keras.layers.Dense(3, name="out")(inputs))
+
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+ONE = {
+    "dict of one metric": {"metrics": {"out": "accuracy"}},
+    "dict of a list": {"metrics": {"out": ["accuracy"]}},
+    "list in a list": {"metrics": [["accuracy"]]},
+    "loss": {"loss": {"out": LOSS}, "metrics": ["accuracy"]},
+    "weights": {"loss": {"out": LOSS}, "loss_weights": {"out": 2.0}, "metrics": ["accuracy"]},
+}
+
+
+@pytest.mark.parametrize("kind", ONE)
+def test_one_output_takes_its_name_in_a_dict_and_lists_in_lists_as_keras_does(kind):
+    student = one_output()
+    model = keras_mt.MeanTeacher(student, method="supervised")
+    model.compile(keras.optimizers.SGD(0.0), **ONE[kind])
+    history = model.fit(X, Y, batch_size=12, verbose=0).history
+    student.compile(keras.optimizers.SGD(0.0), **{"loss": LOSS, **ONE[kind]})
+    right = student.fit(X, Y, batch_size=12, verbose=0).history
+    np.testing.assert_allclose([history[name] for name in right], list(right.values()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("argument", ["loss", "loss_weights", "metrics", "weighted_metrics"])
+def test_a_name_that_no_output_has_is_refused(argument):
+    model = keras_mt.MeanTeacher(one_output(), method="supervised")
+    with pytest.raises(ValueError, match=rf"`{argument}` must have one entry for each output of \['out'\].*'wrong'"):
+        model.compile("sgd", **{argument: {"wrong": 1.0 if argument == "loss_weights" else "accuracy"}})
+
+
+def test_lists_in_a_list_of_metrics_are_refused_for_a_dict_of_outputs():
+    inputs = keras.Input((4,))
+    student = keras.Model(inputs, {name: keras.layers.Dense(3)(inputs) for name in "ab"})
+    model = keras_mt.MeanTeacher(student, method="supervised")
+    with pytest.raises(ValueError, match="`metrics` must hold a metric or a list of them for each output"):
+        model.compile("sgd", metrics=[["accuracy"], ["crossentropy"]])
