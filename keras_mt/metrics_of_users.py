@@ -3,6 +3,7 @@
 import collections
 import copy
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -35,7 +36,7 @@ class MetricOfOutput(Named):
 
     def __init__(self, identifier, output, weighted: bool):
         super().__init__(*_made(identifier, output))
-        self.weighted, self._output = weighted, output
+        self.weighted, self._output, self._kept = weighted, output, {}
         self._takes_logits = None if output.task_name == "regression" else _takes_logits(self.metric)
         self._of_each_label = output.task.each_output and self._is_of_each_label()
 
@@ -67,6 +68,14 @@ class MetricOfOutput(Named):
                 "by themselves. Label all columns alike, or leave it out",
             )
             weights = weights[..., 0]
+        if len(weights.shape) > 1 and not self._keeps_to_positions(y):
+            axes = tuple(range(1, len(weights.shape)))
+            tasks.require(
+                ops.all(ops.min(weights, axis=axes) == ops.max(weights, axis=axes)),
+                f"The {self} does not keep to weights of positions inside of an example: what has weight 0 must make "
+                "no difference to it. Label all positions of an example, weigh them alike, or leave it out",
+            )
+            weights = ops.max(weights, axis=axes)
         if len(weights.shape) == 1 and not weighted:
             self.metric.update_state(y, outputs)
         else:
@@ -84,20 +93,63 @@ class MetricOfOutput(Named):
 
     def _is_of_each_label(self):
         """Whether the metric is the same over rows of columns as over a list of all labels, in which some may lack."""
-
-        def value(y, outputs):
-            state = [ops.zeros(v.shape, v.dtype) for v in self.metric.variables]
-            state = self.metric.stateless_update_state(state, y, self._read(outputs))
-            return keras.tree.flatten(self.metric.stateless_result(state))
-
         if not self.metric.variables:  # It makes them for the columns that it sees first.
             return False
         y, outputs = examples_of(self._output)
+        return self._is_same((y, outputs), [ops.reshape(v, (-1, 1)) for v in (y, outputs)])
+
+    def _keeps_to_positions(self, labels):
+        """Whether positions inside of an example that have weight 0 make no difference to the metric."""
+        of_keras = is_of_keras(type(self.metric).update_state)
+        if of_keras and not isinstance(self.metric, keras.metrics.MeanMetricWrapper):
+            return True  # What is wrapped may give one number for an example or a batch, whoever wrote it.
+        form = len(labels.shape), tasks.is_one_hot(labels, self._output.shape), labels.dtype
+        if form not in self._kept:
+            with tf.init_scope():  # Once, outside of what is traced.
+                self._kept[form] = self._is_same(*_with_missing_positions(self._output, *form))
+        return self._kept[form]
+
+    def _is_same(self, *batches):
+        """Whether the metric has the same value for batches of labels, outputs and perhaps weights."""
+        metric = self.metric
+
+        def values(y, outputs, weights=None):
+            weighing = {} if weights is None else {"sample_weight": weights}
+            state = metric.stateless_update_state(metric.stateless_reset_state(), y, self._read(outputs), **weighing)
+            return keras.tree.flatten(metric.stateless_result(state))
+
         try:
-            pairs = zip(value(y, outputs), value(*(ops.reshape(v, (-1, 1)) for v in (y, outputs))), strict=True)
+            if not metric.variables and not tf.distribute.has_strategy():
+                metric = _copied(metric)
+                metric.update_state(batches[0][0], self._read(batches[0][1]))  # Which makes them.
+            pairs = zip(*(values(*batch) for batch in batches), strict=True)
             return all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)
         except Exception:  # Of what it can't take, each metric says something else.
             return False
+
+
+def _with_missing_positions(output, rank, one_hot, dtype):
+    """Two batches of labels, outputs and weights that differ where the weights are 0 alone."""
+    random = np.random.default_rng(0)
+    *positions, columns = (size or 3 for size in output.shape[1:])
+    shape = max(2, 32 // math.prod(positions)), *positions
+    here = np.arange(math.prod(shape)).reshape(shape) % 2 == 1
+
+    def other_where_missing(values):
+        return values[0], np.where(here.reshape(*shape, *[1] * (values[0].ndim - here.ndim)), *values)
+
+    if output.task_name == "multiclass":
+        labels = random.integers(columns, size=(2, *shape))
+        labels = np.eye(columns)[labels] if one_hot else labels[..., None] if rank == output.rank else labels
+    else:
+        labels = random.integers(0, 2, (2, *shape, columns)) + 0.5 * (output.task_name == "regression")
+    outputs = random.uniform(-2.0, 2.0, (2, *shape, columns)).astype("float32")
+    if output.task_name == "regression":
+        outputs = abs(outputs)
+    elif not output.from_logits:
+        outputs = output.task.probabilities(outputs)
+    pairs = zip(other_where_missing(labels), other_where_missing(np.asarray(outputs)), strict=True)
+    return [(ops.cast(y, dtype), ops.convert_to_tensor(p), ops.cast(here, "float32")) for y, p in pairs]
 
 
 def each_its_own(wanted: list) -> list:
