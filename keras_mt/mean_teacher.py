@@ -34,7 +34,7 @@ from keras_mt.perturbation import DIVERGENCES
 from keras_mt.structures import as_rank, in_places, names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
-from keras_mt.trackers import Given, Trackers, mean_or_nan
+from keras_mt.trackers import Given, Named, Trackers, mean_or_nan
 from keras_mt.views import (
     PERTURBATION,
     STRONG_STUDENT_VIEW,
@@ -269,7 +269,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if second_ema_decay is not None:
             self._second_ema_decay = schedules.EMADecay(second_ema_decay, second_ema_decay, 0, warmup=True)
         self._class_weight = None
-        self._trackers = self._make_trackers()
+        self._trackers, self._metrics_of_student = self._make_trackers(), ()
         self._fitted, self._fitted_in_batches = [], False
         self._label_shapes = {}
         self._compiled_student = False
@@ -687,18 +687,16 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     @property
     def metrics(self):
         given = [of_output for output in self.outputs_of_student for of_output in output.metrics]
-        theirs = [metric for metric in super().metrics if metric is not self._trackers]
-        return [*theirs, self._trackers, Given(given, "given")]
+        networks = {id(metric) for network in self._networks().values() for metric in network.metrics}
+        theirs = [m for m in super().metrics if m is not self._trackers and id(m) not in networks]
+        return [*theirs, self._trackers, Given([*given, *self._metrics_of_student], "given")]
 
     def get_metrics_result(self):
         results = super().get_metrics_result()
         for output in self.outputs_of_student:
             labeled = self._trackers.count(output.metric_name("student_error"))
-            for of_output in output.metrics:
-                count = of_output.count(labeled)
-                results[of_output.name] = keras.tree.map_structure(
-                    lambda value, count=count: mean_or_nan(ops.convert_to_tensor(value), count), of_output.result()
-                )
+            results |= {metric.name: metric.result_or_nan(labeled) for metric in output.metrics}
+        results |= {metric.name: metric.result_or_nan(1.0) for metric in self._metrics_of_student}
         if self._reported == "evaluation":
             return self._results_of_evaluation(results)
         if self._reported == "training":
@@ -823,7 +821,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                     f"{output}; one that is not trained has task=None, and one without labels is labeled -1 (NaN)"
                 )
             output.compile(*(values[place] for values in (*per_output, *wanted)), compute_loss)
-        name_in_logs(self.outputs_of_student, {"loss", *self._trackers.names})
+        of_student = student_checks.own_metrics(self.student, teachers.layers_of(self.student))
+        self._metrics_of_student = tuple(Named(metric, metric.name) for metric in of_student)
+        name_in_logs(self.outputs_of_student, self._metrics_of_student, {"loss", *self._trackers.names})
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,

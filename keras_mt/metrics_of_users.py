@@ -81,10 +81,6 @@ class MetricOfOutput(Named):
         else:
             self.metric.update_state(y, outputs, sample_weight=weights)
 
-    def count(self, labeled) -> tf.Tensor:
-        """Returns the sum of the weights of a metric that is a mean; of another the number of labels."""
-        return ops.convert_to_tensor(self.metric.count) if isinstance(self.metric, keras.metrics.Mean) else labeled
-
     def _read(self, outputs):
         output = self._output
         if self._takes_logits is None or self._takes_logits == output.from_logits:
@@ -196,11 +192,12 @@ def _copied(metric):
     return copies[id(metric)]
 
 
-def name_in_logs(outputs: list, taken: set) -> None:
-    """Gives each metric of all outputs a name in the logs that no other has, by Keras' rule.
+def name_in_logs(outputs: list, others: list[Named], taken: set) -> None:
+    """Gives each metric of all outputs a name in the logs that no other has, by Keras' rule; and then each other.
 
     Args:
         outputs: The `outputs.Output`s.
+        others: The metrics of no output.
         taken: The names of what is in the logs already.
     """
     taken = set(taken)
@@ -210,10 +207,12 @@ def name_in_logs(outputs: list, taken: set) -> None:
                 name = output.metric_name(metric.given_name)
                 if weighted and name in taken:
                     name = output.metric_name(f"weighted_{metric.given_name}")
-                metric.name = unique(name, taken)
+                metric.name = _unique(name, taken)
+    for metric in others:
+        metric.name = _unique(metric.given_name, taken)
 
 
-def unique(name: str, taken: set) -> str:
+def _unique(name, taken):
     """Returns a name as it is, or with the first number that makes it another; and notes that it is taken."""
     numbers = itertools.count(1)
     found = name

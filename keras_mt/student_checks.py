@@ -17,6 +17,7 @@ _PASSED_ON = (
     keras.layers.UpSampling3D,
     keras.layers.Identity,
 )
+_UPDATING = ("train_step", "compute_metrics")
 _NOT_CALLED = ("train_step", "test_step", "predict_step", "compute_metrics", "fit", "evaluate", "predict")
 
 
@@ -164,6 +165,25 @@ def own_method(student: keras.Model, name: str) -> bool:
         if name in vars(kind):
             return kind.__module__.split(".")[0] != "keras"
     return False
+
+
+def own_metrics(student: keras.Model, layers: list) -> list[keras.metrics.Metric]:
+    """Returns the metrics that a student and its layers hold, as Keras would log them in training.
+
+    Not those of nested models, which Keras leaves out, nor those that only a method updates that is not called.
+
+    Args:
+        student: The student.
+        layers: All its layers.
+    """
+    below = [layer for layer in layers if layer is not student]
+    theirs = {id(metric) for layer in below for metric in layer.metrics}
+    own = []
+    if not any(own_method(student, name) for name in _UPDATING):
+        # Not `student.metrics`, which holds those of `compile`, and which its class may override.
+        own = [metric for metric in keras.Layer.metrics.fget(student) if id(metric) not in theirs]
+    own += [metric for layer in below if not isinstance(layer, keras.Model) for metric in layer.metrics]
+    return list({id(metric): metric for metric in own}.values())
 
 
 def warn_of_methods(student: keras.Model) -> None:

@@ -2,6 +2,7 @@
 
 import types
 
+import keras
 import tensorflow as tf
 from keras import ops
 from keras.src.trainers.compile_utils import MetricsList  # Private; Keras is pinned. See `Trackers`.
@@ -98,6 +99,15 @@ class Named:
 
     def result(self):
         return self.metric.result()
+
+    def result_or_nan(self, count):
+        """Returns the result; NaN if it is one over nothing.
+
+        Args:
+            count: How much it is over, if it is no mean, which knows that itself.
+        """
+        count = ops.convert_to_tensor(self.metric.count) if isinstance(self.metric, keras.metrics.Mean) else count
+        return keras.tree.map_structure(lambda value: mean_or_nan(ops.convert_to_tensor(value), count), self.result())
 
 
 class Given(MetricsList):

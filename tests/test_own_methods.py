@@ -167,3 +167,66 @@ def test_an_own_compute_loss_beside_sparse_inputs_is_refused():
     model = keras_mt.MeanTeacher(PassesOn(inputs, keras.layers.Dense(3)(inputs)))
     with pytest.raises(ValueError, match="`compute_loss`.*dense inputs.*sparse input 'words'"):
         model.compile("sgd")
+
+
+class Tracks(keras.Model):
+    """Has metrics of its own, one of the name of another log."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.ours, self.loss_tracker = keras.metrics.Mean(name="ours"), keras.metrics.Mean(name="loss")
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        value = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True))
+        self.ours.update_state(3.0 * value)
+        self.loss_tracker.update_state(value)
+        return value
+
+    @property
+    def metrics(self):
+        return [self.loss_tracker, self.ours]
+
+
+@keras.saving.register_keras_serializable("tests_own_methods")
+class Watched(keras.layers.Dense):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.mean = keras.metrics.Mean(name="watched")
+
+    def call(self, x):
+        outputs = super().call(x)
+        self.mean.update_state(outputs[:, 0])
+        return outputs
+
+
+def test_the_students_own_metrics_are_logged_in_training_epoch_by_epoch():
+    inputs = keras.Input((4,))
+    model = keras_mt.MeanTeacher(Tracks(inputs, Watched(3)(inputs)), method="supervised")
+    model.compile(keras.optimizers.SGD(0.5))
+    model.teacher.set_weights([w + 1.0 for w in model.teacher.get_weights()])
+    seen = []
+
+    def before(epoch, logs):
+        kernel, bias = model.student.get_weights()  # A call would be measured as well.
+        seen.append((cost(lambda rows: rows @ kernel + bias, 1.0), np.mean((X @ kernel + bias)[:, 0])))
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=before)
+    history = model.fit(
+        X, Y, batch_size=8, epochs=2, verbose=0, shuffle=False, validation_data=(X, Y), callbacks=[callback]
+    ).history
+    costs, means = np.transpose(seen)
+    np.testing.assert_allclose(history["ours"], 3 * costs, rtol=1e-5)
+    np.testing.assert_allclose(history["loss_1"], costs, rtol=1e-5)
+    np.testing.assert_allclose(history["watched"], means, rtol=1e-4)
+    np.testing.assert_allclose(history["loss"], costs / 2, rtol=1e-5)
+
+
+def test_metrics_that_only_an_own_step_would_update_are_not_logged():
+    class OwnStep(Tracks):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    with pytest.warns(UserWarning, match="`train_step`"):
+        model = keras_mt.MeanTeacher(student_of(OwnStep), method="supervised")
+    model.compile("sgd")
+    assert not {"ours", "loss_1"} & set(model.train_on_batch(X, Y, return_dict=True))
