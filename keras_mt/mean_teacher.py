@@ -671,13 +671,22 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         names = ["classification_cost", "consistency_cost", "logit_distance_cost"]
         networks = tuple(self._networks())
         names += [f"{network}_penalty" for network in networks]
+        losses_of_networks = self._names_of_losses()
+        derived = ["teacher_student_distance", *losses_of_networks]  # The former the callback adds to the logs.
+        others = []
         for output in self.outputs_of_student:
             of_output = [
                 f"{n}_{what}" for n in networks for what in ("error", "label_cost", *(["top5_error"] * self.top5))
             ]
-            of_output += ["labeled_per_batch", *(names[:2] if several else []), *self._shares_of_targets(output)]
+            of_output += names[:2] if several else []
             names += [output.metric_name(name) for name in of_output]
-        return Trackers(names, ["consistency_weight", "ema_decay"])
+            derived += [output.metric_name(name) for name in losses_of_networks] if several else []
+            others += [output.metric_name(name) for name in ("labeled_per_batch", *self._shares_of_targets(output))]
+        return Trackers([*names, *others], ["consistency_weight", "ema_decay"], lower_is_better=[*names, *derived])
+
+    def _names_of_losses(self):
+        """What the loss of each network is called in evaluation: that of the one that predicts is Keras' `loss`."""
+        return [*(f"{network}_loss" for network in list(self._networks())[:-1]), "loss"]
 
     def _shares_of_targets(self, output):
         confident = isinstance(output.consistency, losses.Confident) and output.consistency.threshold > 0
@@ -724,8 +733,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """The loss is the sum of means over all examples, so that it does not depend on the batch size."""
         several = len(self.outputs_of_student) > 1
         kept = {}
-        names = ("student_loss", "loss") if self.average is None else ("student_loss", "teacher_loss", "loss")
-        for network, name in reversed(list(zip(self._networks(), names, strict=True))):
+        for network, name in reversed(list(zip(self._networks(), self._names_of_losses(), strict=True))):
             total = results[f"{network}_penalty"]
             for output in self.outputs_of_student:
                 labeled = self._trackers.count(output.metric_name(f"{network}_error"))
@@ -823,7 +831,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             output.compile(*(values[place] for values in (*per_output, *wanted)), compute_loss)
         of_student = student_checks.own_metrics(self.student, teachers.layers_of(self.student))
         self._metrics_of_student = tuple(Named(metric, metric.name) for metric in of_student)
-        name_in_logs(self.outputs_of_student, self._metrics_of_student, {"loss", *self._trackers.names})
+        name_in_logs(self.outputs_of_student, self._metrics_of_student, self._trackers.names)
         super().compile(
             optimizer=optimizer,
             run_eagerly=run_eagerly,

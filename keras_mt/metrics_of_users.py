@@ -237,7 +237,9 @@ def _made(identifier, output):
         return accuracy, name
     if name.lower() in _CROSS_ENTROPY:
         loss = output.task.loss(output.from_logits, None)
-        return keras.metrics.MeanMetricWrapper(loss.call, name=name), name
+        cross_entropy = keras.metrics.MeanMetricWrapper(loss.call, name=name)
+        cross_entropy._direction = "down"
+        return cross_entropy, name
     metric = keras.metrics.get(identifier)
     if isinstance(metric, type):
         metric = metric()

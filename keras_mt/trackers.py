@@ -21,14 +21,15 @@ class Trackers(MetricsList):
     Args:
         means: Names of the means.
         latest: Names of what just keeps its last value: schedules, whose mean over an epoch says nothing.
+        lower_is_better: Names of means, and of other logs that are made of them, of which that is so.
         name: Name of all of them together.
     """
 
-    def __init__(self, means: list[str], latest: list[str], name: str = "trackers"):
+    def __init__(self, means: list[str], latest: list[str], lower_is_better: list[str], name: str = "trackers"):
         # Where Keras' callbacks look for whether lower is better.
-        super().__init__([types.SimpleNamespace(name=name, _direction="down") for name in means], name=name)
+        super().__init__([types.SimpleNamespace(name=n, _direction="down") for n in lower_is_better], name=name)
         self._means, self._latest_names = tuple(means), tuple(latest)
-        self.names = {*means, *latest}
+        self.names = {*means, *latest, *lower_is_better}
         self.totals = self.add_variable(shape=(len(means),), initializer="zeros", name="totals")
         self.counts = self.add_variable(shape=(len(means),), initializer="zeros", name="counts")
         # Replicas agree on it: their sum, Keras' default, would say nothing.

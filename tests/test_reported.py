@@ -300,9 +300,16 @@ def test_the_loss_of_a_data_set_does_not_depend_on_the_batch_size(reduction, mak
         assert result == pytest.approx(results[0], rel=1e-5)
 
 
-@pytest.mark.parametrize("monitor", ["val_teacher_error", "val_student_error", "val_loss", "val_accuracy"])
+MONITORS = [
+    "val_teacher_error", "val_student_error", "val_loss", "val_accuracy", "val_crossentropy", "val_student_loss",
+    "val_teacher_loss", "teacher_student_distance",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("monitor", MONITORS)
 def test_callbacks_know_what_is_better(monitor, tmp_path):
-    model = wrapped(compiling={"metrics": ["accuracy"]})
+    second = 0.9 if monitor == "val_teacher_loss" else None  # Without it `val_loss` is the teacher's.
+    model = wrapped(compiling={"metrics": ["accuracy", "crossentropy"]}, second_ema_decay=second)
     model.optimizer.learning_rate = 0.1
     callbacks = [
         keras_mt.MeanTeacherCallback(**CALLBACK),
@@ -315,6 +322,17 @@ def test_callbacks_know_what_is_better(monitor, tmp_path):
     better = "greater" if monitor == "val_accuracy" else "less"
     assert stopping.monitor_op.__name__ == checkpoint.monitor_op.__name__ == better
     assert (tmp_path / "best.keras").exists()
+
+
+def test_callbacks_know_what_is_better_of_several_outputs_and_guess_nothing_of_counts():
+    model, labels = wrapped(two_outputs()), {"p": Y, "q": Y}
+    fitting = {"validation_data": (X, labels), "verbose": 0}
+    for monitor in ("val_p_loss", "val_q_student_loss", "p_teacher_error"):
+        stopping = keras.callbacks.EarlyStopping(monitor)
+        model.fit(X, labels, callbacks=[stopping], **fitting)
+        assert stopping.monitor_op.__name__ == "less"
+    with pytest.raises(ValueError, match="Keras isn't able to automatically determine"):
+        model.fit(X, labels, callbacks=[keras.callbacks.EarlyStopping("p_labeled_per_batch")], **fitting)
 
 
 @keras.saving.register_keras_serializable("tests_reported")
