@@ -13,6 +13,7 @@ from keras_mt.experiments import checks, commands, flagging
 from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.options import kind_of
+from keras_mt.experiments.preprocessing import preprocessing_of
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 # Where a run is kept, where its data lie and what it runs on.
@@ -311,11 +312,9 @@ def test_flags_and_the_command_line_are_read_in_one_module():
 
 
 def test_a_version_of_a_data_set_changes_nothing_but_where_it_is_read():
-    from keras_mt.experiments.running.experiment import _preprocessing_kind
-
-    plain, versioned = (Config(dataset=name) for name in ("cifar10", "cifar10:3.0.2"))
-    assert versioned.dataset_name == plain.dataset_name == "cifar10"
-    assert _preprocessing_kind(versioned) == _preprocessing_kind(plain) == "zca"
+    versioned = Config(dataset="cifar10:3.0.2")
+    assert versioned.dataset_name == Config(dataset="cifar10").dataset_name == "cifar10"
+    assert preprocessing_of(versioned.preprocessing, versioned.architecture, versioned.dataset_name) == "zca"
     checks.check(Config(dataset="svhn_cropped:3.0.0", num_extra_unlabeled=5))
     with pytest.raises(UsageError, match="--num_extra_unlabeled=5 needs --dataset=svhn_cropped, not mnist"):
         checks.check(Config(dataset="mnist:3.0.1", num_extra_unlabeled=5))
