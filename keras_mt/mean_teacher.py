@@ -197,7 +197,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         second_ema_decay: float | None = None,
         name: str = "mean_teacher",
     ):
-        super().__init__(name=name)
+        # The networks cast what they take as their own policies say; the global one is not for raw examples.
+        super().__init__(name=name, autocast=False)
         _check("method", method, METHODS)
         _check("teacher_statistics", teacher_statistics, averages.TEACHER_STATISTICS)
         _check("teacher_weights", teacher_weights, teachers.TEACHER_WEIGHTS)

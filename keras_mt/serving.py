@@ -53,7 +53,7 @@ class _Served(keras.Model):
     """A network in inference mode, with outputs as a file can have them: no structures inside of structures."""
 
     def __init__(self, network, first_only, named):
-        super().__init__(name=network.name)
+        super().__init__(name=network.name, autocast=False)  # As `MeanTeacher`: the network casts what it takes.
         self.network, self.first_only, self.named = network, first_only, named
         self.built = True
 

@@ -198,3 +198,22 @@ def test_a_saved_model_has_the_weights_of_the_teacher_alone(tmp_path):
     assert len(layers_of(model.teacher)) == len(layers_of(model.student))  # Nothing is left in the network itself.
     layer = keras.layers.TFSMLayer(str(tmp_path / "exported"), call_endpoint="serve")
     np.testing.assert_allclose(layer(X)["late"], model.predict(X, verbose=0)["late"], atol=1e-6)
+
+
+def test_under_a_global_mixed_policy_networks_get_examples_as_they_are(tmp_path):
+    """70000 is infinite in float16, in which the student's own first layer does not compute."""
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    inputs = keras.Input((4,), name="x")
+    scaled = layers.Normalization(mean=[70000.0] * 4, variance=[100.0] * 4, dtype="float32")(inputs)
+    student = keras.Model(inputs, layers.Dense(3, dtype="float32")(layers.Dense(5)(scaled)))
+    x = 70000.0 + 10.0 * X
+    right = student.predict(x, verbose=0)
+    assert np.isfinite(right).all()
+    model = keras_mt.MeanTeacher(student)
+    model.export(tmp_path / "exported", verbose=False)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    answers = [network.predict(x, verbose=0) for network in (model, loaded)]
+    answers += [model(x), tf.saved_model.load(str(tmp_path / "exported")).serve(x)]
+    for got in answers:
+        np.testing.assert_allclose(got, right, atol=2e-3)
