@@ -264,6 +264,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                             name=f"average_{place}")
             for place, w in enumerate(self._averaged_weights()) if averages.needs_exact_average(w)
         ]  # fmt: skip
+        if second_ema_decay is not None:
+            # Counted here: the optimizer's own steps begin anew when the model is compiled again.
+            self.average_updates = self.add_weight(
+                shape=(), initializer="zeros", dtype="int64", trainable=False, name="average_updates"
+            )
         self._passes = SeparatePasses(seed, separate_passes, statistics_of) if separate_passes else JointPasses(seed)
         self._consistency_weight = None
         self._ema_decay = schedules.EMADecay(0.999, 0.999, 0)
@@ -332,8 +337,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         exact, copies, frozen = self._exact_by_id(), self._ema_decay.start_step > 0, self._ema_decay.frozen(step)
         averages.update_ema(averages.averaged_pairs(self.student, self.teacher), exact, decay, copies)
         if self.average is not None:
-            second = tf.where(stepped, self._second_ema_decay(step), 1.0)
+            second = tf.where(stepped, self._second_ema_decay(self.average_updates), 1.0)
             averages.update_ema(averages.averaged_pairs(self.student, self.average), exact, second)
+            self.average_updates.assign_add(tf.cast(stepped, "int64"))
 
         # Statistics.
         rule = self._statistics_rule()

@@ -61,6 +61,22 @@ def test_the_second_average_is_the_mean_of_all_students_and_predicts():
     assert {"average_error", "teacher_error", "student_error", "teacher_loss", "student_loss", "loss"} <= set(results)
 
 
+def test_the_second_average_goes_on_where_it_was_after_another_compile(tmp_path):
+    """As where a backbone is unfrozen: the start, four students, and two of the second training, all alike."""
+    x, y = examples()
+    model, _ = one_step(linear(), x, y, steps=4, method="supervised", second_ema_decay=0.9999)
+    mean = model.average.get_weights()[0]
+    model.save(tmp_path / "model.keras")
+    for again in (model, keras.models.load_model(tmp_path / "model.keras")):
+        again.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+        students = []
+        for _ in range(4):  # Two steps of the optimizer.
+            again.train_on_batch(x, y)
+            students.append(again.student.get_weights()[0])
+        expected = (5 * mean + students[1] + students[3]) / 7
+        np.testing.assert_allclose(again.average.get_weights()[0], expected, atol=1e-5)
+
+
 def test_the_second_average_starts_from_the_student_where_the_teacher_has_weights_of_its_own():
     student, teacher = linear(seed=1), linear(seed=2)
     model = keras_mt.MeanTeacher(student, teacher=teacher, teacher_weights="own", second_ema_decay=0.9)

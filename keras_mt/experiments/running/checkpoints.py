@@ -68,7 +68,7 @@ class Checkpoints(StepCallback):
             "batches_seen": [model.batches_seen],
         }
         if model.average is not None:
-            groups["average"] = model.average.weights
+            groups |= {"average": model.average.weights, "average_updates": [model.average_updates]}
         if model.prediction_ensembles:
             groups["prediction_ensemble"] = [w for ensemble in model.prediction_ensembles for w in ensemble.weights]
         if model.exact_averages:
