@@ -26,8 +26,10 @@ def call_loss(loss, y_true, y_pred) -> tf.Tensor:
     return ops.convert_to_tensor(loss.call(ops.cast(y_true, loss.dtype), ops.cast(y_pred, loss.dtype)))
 
 
-def value_of_labeled(output, labels, outputs, of_student: Callable | None = None) -> tf.Tensor:
+def value_of_labeled(output, labels, outputs, of_student: Callable | None = None) -> tuple[tf.Tensor, bool]:
     """Returns the value of an output's loss for the labeled examples alone, as if the others were not in the batch.
+
+    And whether that is a sum over them, which grows with their number.
 
     Args:
         output: The `outputs.Output`.
@@ -45,13 +47,13 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
             p._keras_mask = tf.boolean_mask(padding, examples)  # Keras' losses leave padding out of their means.
         value = of_student(examples, y, p, _weights_of_student(output, labels, w))
         # As Keras' own step has it, which divides by the number of replicas what is to be summed over them.
-        return value * tf.distribute.get_strategy().num_replicas_in_sync
+        return value * tf.distribute.get_strategy().num_replicas_in_sync, False
     require_form(output.loss, f"loss of {output}", labels.values, output)
     whole = ops.all(m > 0)
     if overrides_call(output.loss):
         if labels.weighted or len(mask.shape) > 1:
-            return _weighed_by_itself(output, y, p, w, whole, labels.weighted)
-        return ops.mean(output.loss(y, p))
+            return _weighed_by_itself(output, y, p, w, whole, labels.weighted), False
+        return ops.mean(output.loss(y, p)), False
     by_column = output.loss_is_mean_of_columns
     values = call_loss(output.loss, *((y[..., None], p[..., None]) if by_column else (y, p)))
     if not values.shape.rank:
@@ -61,7 +63,7 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
                 f"loss={output.loss}"
             )
         tasks.require(whole, _partly_labeled(output))
-        return values
+        return values, False
     w = as_rank(w, values)
     missing = len(w.shape) - len(values.shape)
     if missing > 0:
@@ -74,18 +76,18 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
         values = values * ops.cast(w, values.dtype)
     reduction = getattr(output.loss, "reduction", None)
     if reduction == "mean_with_sample_weight":
-        return ops.divide_no_nan(ops.sum(values), ops.sum(ops.cast(w, values.dtype) * ops.ones_like(values)))
+        return ops.divide_no_nan(ops.sum(values), ops.sum(ops.cast(w, values.dtype) * ops.ones_like(values))), False
     if by_column:
         values = ops.mean(values, axis=-1)
     if reduction == "sum":
-        return ops.sum(values)
+        return ops.sum(values), True
     if labels.padding is None:
-        return ops.mean(values)
+        return ops.mean(values), False
     # As Keras has it, what is padding is not divided by.
     padding = as_rank(tf.boolean_mask(labels.padding, examples), values)
     if len(padding.shape) > len(values.shape):
-        return ops.mean(values)
-    return ops.sum(values) / ops.sum(ops.cast(padding, values.dtype) * ops.ones_like(values))
+        return ops.mean(values), False
+    return ops.sum(values) / ops.sum(ops.cast(padding, values.dtype) * ops.ones_like(values)), False
 
 
 def examples_of(output) -> tuple[tf.Tensor, tf.Tensor]:

@@ -513,10 +513,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 consistency[place] += ops.cast(cost, consistency[place].dtype)
         distance = []
         if self.logit_distance_weight:
-            # Of this replica's rows; Keras' losses divide what they return by the number of replicas.
-            value = self.logit_distance(outputs[0], outputs[1]) * tf.distribute.get_strategy().num_replicas_in_sync
-            share = 1.0 if self.logit_distance.reduction == "sum" else ops.cast(rows / rows_of_all, value.dtype)
-            distance = [self.logit_distance_weight * value * share]
+            value = self.logit_distance(outputs[0], outputs[1])
+            if self.logit_distance.reduction != "sum":
+                # Of this replica's rows; Keras divides means, and no sums, by the number of replicas.
+                replicas = tf.distribute.get_strategy().num_replicas_in_sync
+                value *= replicas * ops.cast(rows / rows_of_all, value.dtype)
+            distance = [self.logit_distance_weight * value]
         return _Costs(of_labels, consistency, distance, self._penalties(added), rows, rows_of_all)
 
     def _label_cost(self, x, output, labels, outputs, mixture):
@@ -807,7 +809,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
         A loss of the user's gets the labeled examples alone, and its value is multiplied by their share of the batch
         (`reduction="batch"`) or not (`reduction="labeled"`). One that is a single number for a batch is computed on the
-        rows of each replica, as in Keras. `metrics` are measured on labeled examples: of the student
+        rows of each replica, as in Keras. Of a loss that is a sum over a batch the mean of the batches' sums is
+        reported, as in Keras. `metrics` are measured on labeled examples: of the student
         in training, of the teacher in evaluation. The teacher takes over the student's `trainable` flags, unless
         `teacher_weights="own"`.
         """

@@ -188,15 +188,18 @@ class Output:
             total = ops.sum(values * ops.cast(labels.weight, values.dtype))
             return Sum(total, labels.places if self.reduction == "batch" else ops.sum(labels.weight))
         examples = labels.examples
-        labeled = ops.sum(ops.cast(examples, "float32"))
+        labeled = of_all = ops.sum(ops.cast(examples, "float32"))
+        if getattr(self.loss, "reduction", None) == "sum":
+            (of_all,) = sum_over_replicas([labeled])
         nothing = ops.zeros((), keras.config.floatx())
-        value = tf.cond(
-            labeled > 0,
-            lambda: ops.cast(value_of_labeled(self, labels, outputs, of_student), nothing.dtype),
-            lambda: nothing,
-        )
+
+        def total():
+            value, is_sum = value_of_labeled(self, labels, outputs, of_student)
+            # Means of replicas count by their examples; sums are added up, and get the share of all of them.
+            return ops.cast(value, nothing.dtype) * ops.cast(of_all if is_sum else labeled, nothing.dtype)
+
         count = labels.rows if self.reduction == "batch" else labeled
-        return Sum(value * ops.cast(labeled, value.dtype), count)
+        return Sum(tf.cond(labeled > 0, total, lambda: nothing), count)
 
     def target(self, outputs) -> tuple:
         """Returns the target's logits, and float32 weights of what it is sure of, or None.
@@ -241,13 +244,15 @@ class Output:
             padding = as_rank(ops.cast(padding, "float32"), values) * ops.ones_like(values)
             count = ops.sum(padding)
             mask = padding if mask is None else padding * as_rank(mask, values)
-        if mask is None:
-            return Sum(ops.sum(values), count)
-        mask = as_rank(mask, values)
-        total = ops.sum(values * ops.cast(mask, values.dtype))
-        reduction = self.cost_of_consistency.reduction
+        if mask is not None:
+            mask = as_rank(mask, values)
+            values = values * ops.cast(mask, values.dtype)
+        total, reduction = ops.sum(values), self.cost_of_consistency.reduction
         if reduction == "sum":
-            return Sum(total * ops.cast(count, total.dtype), count)
+            (of_all,) = sum_over_replicas([count])
+            return Sum(total * ops.cast(of_all, total.dtype), count)
+        if mask is None:
+            return Sum(total, count)
         if reduction == "mean_with_sample_weight" or self.reduction == "labeled":
             return Sum(total, ops.sum(ops.cast(mask, "float32") * ops.ones_like(ops.cast(values, "float32"))))
         return Sum(total, count)

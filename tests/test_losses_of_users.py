@@ -113,6 +113,19 @@ def test_a_loss_sees_the_labeled_examples_alone(name, reduction):
     )
 
 
+@pytest.mark.parametrize("on_labeled", [True, False])
+def test_a_consistency_cost_that_is_a_sum_is_the_sum_over_what_takes_part(on_labeled):
+    model = keras_mt.MeanTeacher(
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), teacher_augmentation=lambda x: x + 0.5,
+        consistency=keras_mt.losses.MSEConsistency(reduction="sum"), consistency_on_labeled=on_labeled,
+    )  # fmt: skip
+    model.compile(keras.optimizers.SGD(0.0))
+    keras_mt.MeanTeacherCallback(2.0, verbose=False).set_model(model)
+    p, q = (tf.nn.softmax(model.student(x)).numpy() for x in (X, X + 0.5))
+    right = 2.0 * ((p - q) ** 2).mean(axis=1)[on_labeled | ~LABELED].sum()
+    np.testing.assert_allclose(model.train_on_batch(X, Y, return_dict=True)["consistency_cost"], right, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "pairwise"])
 def test_a_loss_sees_the_labeled_images_alone(name):
     loss, right = LOSSES[name]

@@ -26,6 +26,10 @@ def largest_logit(_, y_pred):
     return keras.ops.max(y_pred, axis=-1)
 
 
+def summed():
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
+
+
 def plain(outputs=3):
     hidden = layers.Dense(8, activation="tanh", kernel_regularizer="l2")
     return keras.Sequential([keras.Input((4,)), hidden, layers.Dense(outputs)])
@@ -70,6 +74,13 @@ def cases(n):
         "structured, by labeled": (structured, labeled, {}, {}, x, both),
         "loss and metrics of a user": (plain, {}, {"loss": dice, "metrics": ["accuracy"]}, {}, x, classes),
         "loss by labeled": (plain, labeled, {"loss": dice}, {}, x, classes),
+        "sums": (plain, {"consistency": keras_mt.losses.MSEConsistency("sum")}, {"loss": summed()}, {}, x, classes),
+        "sums by labeled": (plain, labeled | {"consistency": keras_mt.losses.KLConsistency("sum")},
+                            {"loss": summed()}, {}, x, classes),
+        "sums of two heads": (
+            two_heads,
+            {"two_heads": True, "logit_distance_weight": 0.1,
+             "logit_distance": keras_mt.losses.LogitDistance(reduction="sum")}, {}, {}, x, classes),
         "class weights": (plain, labeled, {"weighted_metrics": ["accuracy"]}, weights, x, classes),
         "sample weights": (plain, {}, {}, {"sample_weight": np.linspace(0, 1, n)}, x, classes),
         "pixels": (per_pixel, labeled, {}, {}, pixels, random.integers(-1, 3, (n, 4, 4))),
