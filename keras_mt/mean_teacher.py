@@ -864,9 +864,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def _wants_penalties(self):
-        """Whether layers' losses count: they do, unless the student's own `compute_loss` never asks for them."""
+        """Whether layers' losses count: they do, unless the student's own `compute_loss` adds none."""
         own = self.outputs_of_student[0].compute_loss
-        return own is None or own.asks_for_losses
+        return own is None or own.adds_losses
 
     def _compute_loss_of_student(self, loss):
         if not student_checks.own_method(self.student, "compute_loss"):

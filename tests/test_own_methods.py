@@ -115,6 +115,46 @@ def test_what_layers_add_counts_as_it_does_in_keras_beside_an_own_compute_loss(k
     np.testing.assert_allclose(evaluated["loss"], np.log(3.0) if adds else 2 * np.log(3.0) + 0.5, rtol=1e-5)
 
 
+def adding(penalty):
+    """A class whose `compute_loss` adds something of `self.losses` to the cross-entropy."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        costs = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
+        return tf.reduce_mean(costs) + penalty(self.losses)
+
+    return type("Adding", (keras.Model,), {"compute_loss": compute_loss})
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [tf.add_n, lambda losses: sum(losses) if losses else 100.0, lambda losses: 0.0 if losses else 100.0],
+    ids=["all", "if there are some", "none"],
+)
+def test_an_own_compute_loss_that_reads_the_losses_of_layers_trains_as_under_keras(penalty):
+    y, results = np.arange(8) % 3, []
+    for wrap in (True, False):
+        network = penalized(adding(penalty))
+        network.set_weights([np.linspace(-1.0, 1.0, w.size).reshape(w.shape) for w in network.get_weights()])
+        model = keras_mt.MeanTeacher(network, method="supervised") if wrap else network
+        model.compile(keras.optimizers.SGD(0.5))
+        losses = model.fit(X, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history["loss"]
+        results.append([*losses, *network.get_weights()])
+    for got, right in zip(*results, strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "factor"), [(lambda losses: 0.1 * sum(losses), "0.1"), (lambda losses: losses[0], "0")]
+)
+def test_an_own_compute_loss_that_adds_a_part_of_the_losses_of_layers_is_refused(penalty, factor):
+    model = keras_mt.MeanTeacher(penalized(adding(penalty)), method="supervised")
+    model.compile(keras.optimizers.SGD(0.5))
+    before = model.student.get_weights()
+    with pytest.raises(ValueError, match=rf"must add all of `self.losses`.*Received: a loss times {factor}$"):
+        model.fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(model.student.get_weights()[0], before[0])
+
+
 def test_an_own_compute_loss_is_told_whether_it_is_training():
     SEEN.clear()
     model = keras_mt.MeanTeacher(student_of(TellsTraining), method="supervised")
