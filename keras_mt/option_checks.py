@@ -29,6 +29,12 @@ _MOVING = (
     keras.layers.RandomElasticTransform,
 )
 
+# What an augmentation raises that needs other examples than random ones, or another structure.
+_FAILURES = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError,
+    tf.errors.OpError,
+)  # fmt: skip
+
 
 def check_options(model: keras.Model) -> None:
     """Checks the options of a `MeanTeacher` that is being built.
@@ -228,11 +234,7 @@ def check_augmentation(model: keras.Model, argument: str, augmentation: Augmenta
         kept = output.rank - 2  # Axes of the input that the output has, too.
         if kept < 1 or len(shape) <= kept:
             continue
-        try:
-            moves = moves_pictures(augmentation, shape, kept)
-        except (ValueError, TypeError, tf.errors.OpError):
-            continue  # It needs other examples than random ones.
-        if moves:
+        if _is_found(moves_pictures, model, augmentation, shape, kept):
             raise ValueError(
                 f"Argument `{argument}` must not move pictures where outputs are per pixel: the student's and the "
                 "teacher's views, and the labels, would lie apart. Use `shared_augmentation` for what moves them "
@@ -271,12 +273,19 @@ def check_shared_layer(model: keras.Model, of_pixels: list, inputs: list[tuple])
 def _check_mixes(model, argument, augmentation, shape):
     if len(shape) != 3:  # Images alone are mixed by Keras' layers.
         return
-    try:
-        mixes = mixes_examples(augmentation, shape)
-    except (ValueError, TypeError, NotImplementedError, tf.errors.OpError):
-        return
-    if mixes:
+    if _is_found(mixes_examples, model, augmentation, shape):
         raise ValueError(
             f"Argument `{argument}` must not mix examples: labels stay where they are; `mixing` mixes them and "
             f"their targets alike. Received: {getattr(model, argument)}"
         )
+
+
+def _is_found(check, model, *arguments):
+    """Whether a check of `view_checks` holds in any structure in which examples can come."""
+    for like in student_checks.input_structures(model.student):
+        try:
+            if check(*arguments, like=like):
+                return True
+        except _FAILURES:
+            continue
+    return False

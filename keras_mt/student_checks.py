@@ -56,6 +56,12 @@ def input_shapes(student: keras.Model) -> list[tuple]:
     return [(None, *shape[1:])] if is_one and shape else []
 
 
+def input_structures(student: keras.Model) -> list:
+    """Returns in which structures a student takes its one input: its own, if it has one, and None for a tensor."""
+    own = None if isinstance(student, keras.Sequential) or not getattr(student, "inputs", None) else student.input
+    return [own, None] if keras.tree.is_nested(own) else [None]
+
+
 def number_of_inputs(student: keras.Model) -> int:
     """Returns how many tensors a student takes; of a subclassed one, how many it was built on."""
     if getattr(student, "inputs", None):

@@ -128,12 +128,14 @@ class Augmentation:
         """Says what a layer has failed on, if that is something which few layers take."""
         parts = keras.tree.flatten(values)
         sparse = any(isinstance(part, tf.SparseTensor) for part in parts)
-        if self._is_layer and (len(parts) > 1 or sparse):
+        if self._is_layer and (len(parts) > 1 or sparse or keras.tree.is_nested(values[0])):
             what = f"{len(parts)} tensors" if len(parts) > 1 else "a sparse tensor"
+            if len(parts) == 1 and not sparse:
+                what = f"a {type(values[0]).__name__} of one tensor"
             raise ValueError(
-                "An augmentation that is a layer must take all that the student takes; for several inputs or sparse "
-                f"ones give a function of them. Received: {self.layer}, which fails on {what} with "
-                f"{type(error).__name__}"
+                "An augmentation that is a layer must take all that the student takes; for several inputs, one in a "
+                f"dict or list, or sparse ones give a function of them. Received: {self.layer}, which fails on {what} "
+                f"with {type(error).__name__}"
             ) from error
 
     def _view(self, values, step, view):
@@ -172,7 +174,8 @@ class SharedAugmentation(Augmentation):
         channels = [_with_channel(flat[place]) for place in moved]
         maps = 2.0 + tf.concat([tf.cast(signed(part), "float32") for part in channels], axis=-1)
         # Each map and its negative: where a layer fills in, with whatever value, the two are no opposites any more.
-        together = {"images": x, "segmentation_masks": tf.concat([maps, -maps], axis=-1)}
+        (images,) = keras.tree.flatten(x)
+        together = {"images": images, "segmentation_masks": tf.concat([maps, -maps], axis=-1)}
         set_noise(noise_variables(self.layer), self.seed, step, SHARED_VIEW)
         for part in self._parts:
             together = part(together, training=True)
@@ -183,7 +186,7 @@ class SharedAugmentation(Augmentation):
             labels = flat[place]
             part = part if len(labels.shape) == 4 else part[..., 0]
             flat[place] = part if labels.dtype.is_floating else tf.cast(tf.round(part), "int32")
-        return together["images"], keras.tree.pack_sequence_as(y, flat)
+        return keras.tree.pack_sequence_as(x, [together["images"]]), keras.tree.pack_sequence_as(y, flat)
 
     def check(self, shape: tuple) -> None:
         """Refuses a layer that does not move images and maps of classes alike, seen by what it does.

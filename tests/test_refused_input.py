@@ -229,5 +229,5 @@ def test_a_layer_for_one_tensor_is_refused_as_the_augmentation_of_several_inputs
     callback = keras_mt.MeanTeacherCallback(1.0, 0.5, verbose=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras, of a dict for a layer of one tensor.
-        with pytest.raises(ValueError, match=f"for several inputs .*give a function of them.*{type(layer).__name__}"):
+        with pytest.raises(ValueError, match=f"for several inputs.*give a function of them.*{type(layer).__name__}"):
             model.fit(x, np.arange(6) % 3, callbacks=[callback], verbose=0)

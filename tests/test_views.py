@@ -356,3 +356,52 @@ def test_an_augmentation_that_fails_on_whole_numbers_is_refused_with_what_to_do(
     callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
     with pytest.raises(ValueError, match="of dtype uint8. Received: .* fails on them with TypeError. Make them float"):
         model.fit(images, labels, verbose=0, callbacks=[callback])
+
+
+def in_a_structure(kind, shape, last):
+    inputs = keras.Input(shape, name="image")
+    return keras.Model({"image": inputs} if kind is dict else [inputs], last(inputs))
+
+
+def of_parts(function):
+    """The function on each tensor of a dict or a list, which fails on a tensor."""
+    return lambda x: {k: function(v) for k, v in x.items()} if hasattr(x, "items") else [function(v) for v in [*x][:1]]
+
+
+@pytest.mark.parametrize("kind", [dict, list])
+@pytest.mark.parametrize(("shape", "last"), [((8, 8, 1), layers.Conv2D(2, 1)), ((6, 2), layers.Dense(3))])
+def test_an_augmentation_of_one_input_in_a_structure_is_tried_on_the_structure(kind, shape, last):
+    student = in_a_structure(kind, shape, last)
+    with pytest.raises(ValueError, match="must not move pictures"):
+        keras_mt.MeanTeacher(student, augmentation=of_parts(lambda x: tf.reverse(x, [1])))
+    keras_mt.MeanTeacher(student, augmentation=of_parts(lambda x: x + 0.1))
+
+
+def test_an_augmentation_of_one_input_in_a_dict_trains_or_is_refused():
+    def student():
+        return in_a_structure(dict, (8, 8, 1), keras.Sequential([layers.Flatten(), layers.Dense(2)]))
+
+    def cost(augmentation, x, network, **shared):
+        model = keras_mt.MeanTeacher(network, augmentation=augmentation, **shared)
+        model.compile(keras.optimizers.SGD(0.0))
+        callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+        return model.fit(x, y, verbose=0, callbacks=[callback]).history["classification_cost"][0]
+
+    x, y = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype("float32"), np.arange(4) % 2
+    network = student()
+    right = keras.losses.sparse_categorical_crossentropy(y, network(x + 0.5), from_logits=True)
+    got = cost(of_parts(lambda v: v + 0.5), {"image": x}, network)
+    np.testing.assert_allclose(got, np.mean(right), rtol=1e-5)
+    with pytest.raises(ValueError, match="must not mix examples"):
+        keras_mt.MeanTeacher(student(), augmentation=of_parts(lambda v: 0.5 * (v + tf.reverse(v, [0]))))
+    with pytest.raises(ValueError, match="one in a dict or list.*fails on a dict of one tensor"):
+        cost(layers.GaussianNoise(0.1), {"image": x}, student())
+
+
+def test_a_shared_layer_moves_the_one_image_in_a_dict():
+    (labels, images), step = map(tf.constant, labels_and_images()), tf.constant(0, "int64")
+    augmentation = SharedAugmentation(layers.RandomFlip(), 0, [True])
+    moved, maps = augmentation({"image": images}, labels, step)
+    alone, expected = augmentation(images, labels, step)
+    np.testing.assert_array_equal(moved["image"], alone)
+    np.testing.assert_array_equal(maps, expected)
