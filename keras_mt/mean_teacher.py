@@ -358,7 +358,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
     def _unpack(self, data):
         """Returns `(x, flat labels, flat weights of examples)` of a batch."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        return x, self._flat_labels(y), self._spread(sample_weight, "sample_weight")
+        return x, self._flat_labels(y), self._flat_weights(sample_weight)
 
     def check_batch(self, data, training: bool) -> None:
         """Checks a batch before a step that is compiled by XLA; see `xla.checked`."""
@@ -1167,6 +1167,16 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 found = f"a list of {len(flat)} numbers; make it an array with `np.array(y)`"
             raise ValueError(f"Argument `y` must be the labels of one output. Received: {found}")
         return flat
+
+    def _flat_weights(self, sample_weight):
+        """Weights of the examples of each output; what has no task needs no entry, as it needs no labels."""
+        template = self._template
+        if isinstance(sample_weight, dict) and isinstance(template, (dict, list, tuple)):
+            trained = {output.place for output in self.outputs_of_student}
+            parts = template.items() if isinstance(template, dict) else zip(self._names, template, strict=False)
+            idle = [key for key, part in parts if not trained & set(keras.tree.flatten(part))]
+            sample_weight = dict.fromkeys(idle) | sample_weight
+        return self._spread(sample_weight, "sample_weight")
 
     def _note_labels(self, function, x, y):
         """Lets a step be traced anew for labels of another kind: TensorFlow would give both an unknown shape."""

@@ -321,3 +321,27 @@ def test_outputs_in_a_list_are_named_as_keras_names_them():
     assert_same(histories[1], histories[0])
     with pytest.raises(ValueError, match=r"`loss` must have one entry for each output of \['kind', 'size'\]"):
         model.compile("sgd", loss={"kind": None, "weight": "mse"})
+
+
+@pytest.mark.parametrize("structure", [dict, list])
+@pytest.mark.parametrize("given", ["numbers", "dict", "data set"])
+def test_an_output_without_a_task_needs_no_weights_as_it_needs_no_labels(structure, given):
+    inputs = keras.Input((4,))
+    heads = {name: keras.layers.Dense(3, name=name)(inputs) for name in "abc"}
+    student = keras.Model(inputs, heads if structure is dict else list(heads.values()))
+    tasks = {"a": "multiclass", "b": None, "c": "multiclass"}
+    model = keras_mt.MeanTeacher(student, task=tasks, method="supervised", reduction="labeled")
+    model.compile(keras.optimizers.SGD(0.0))
+    y, labeled = {"a": CLASSES, "c": CLASSES}, CLASSES >= 0
+    weights = WEIGHT if given == "numbers" else {"a": WEIGHT, "c": WEIGHT}
+    if given == "data set":
+        history = model.fit(tf.data.Dataset.from_tensors((X, y, weights)), verbose=0).history
+    else:
+        history = model.fit(X, y, sample_weight=weights, batch_size=12, verbose=0).history
+    outputs = keras.tree.flatten(student(X))
+    for name, place in (("a", 0), ("c", 2)):
+        costs = keras.losses.sparse_categorical_crossentropy(CLASSES[labeled], outputs[place][labeled], True)
+        right = np.sum(costs * WEIGHT[labeled]) / np.sum(WEIGHT[labeled])
+        np.testing.assert_allclose(history[f"{name}_classification_cost"], right, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"`sample_weight` must have one entry for each output"):
+        model.fit(tf.data.Dataset.from_tensors((X, y, {"a": WEIGHT})), verbose=0)
