@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_mt import tasks
 from keras_mt.losses import LabeledPositions
+from keras_mt.losses.functions_of_keras import function_of, takes_integers
 from keras_mt.losses.labeled_positions import overrides_call
 from keras_mt.structures import as_rank, keras_mask
 
@@ -48,7 +49,12 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
         value = of_student(examples, y, p, _weights_of_student(output, labels, w))
         # As Keras' own step has it, which divides by the number of replicas what is to be summed over them.
         return value * tf.distribute.get_strategy().num_replicas_in_sync, False
-    require_form(output.loss, f"loss of {output}", labels.values, output)
+    loss = output.loss.loss if isinstance(output.loss, LabeledPositions) else output.loss
+    require_form(loss, f"loss of {output}", labels.values, output)
+    if function_of(loss) is keras.losses.categorical_generalized_cross_entropy and len(labels.values.shape) > len(
+        mask.shape
+    ):
+        y = y[..., 0]  # Of [batch, 1] it would compare each with each.
     whole = ops.all(m > 0)
     if overrides_call(output.loss):
         if labels.weighted or len(mask.shape) > 1:
@@ -175,10 +181,12 @@ def require_form(function, what: str, labels, output) -> None:
     if not getattr(function, "__module__", "").startswith("keras."):
         return
     name = getattr(function, "__name__", "")
-    one_hot, sparse = tasks.is_one_hot(labels, output.shape), name.startswith("sparse_")
+    one_hot, sparse = tasks.is_one_hot(labels, output.shape), takes_integers(function)
     if not name or sparse != one_hot:
         return
-    allowed = "integers, or another one: without `sparse`" if sparse else "one-hot labels, or another one: `sparse_...`"
+    allowed = "one-hot labels, or another one: `sparse_...`"
+    if sparse:
+        allowed = "integers, or another one" + (": without `sparse`" if name.startswith("sparse_") else "")
     raise ValueError(f"The {what}, {name}, needs {allowed}. Received: labels of shape {tuple(labels.shape)}")
 
 

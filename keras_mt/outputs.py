@@ -316,6 +316,11 @@ class Output:
             return identifier if same else LabeledPositions(inner, identifier.name, reduction=identifier.reduction)
         function = function_of(identifier)
         name = getattr(identifier, "name", None) or getattr(function, "__name__", "")
+        if function is keras.losses.categorical_generalized_cross_entropy and self.task_name != "multiclass":
+            raise ValueError(
+                f'The loss of {self}, {name}, takes integer classes, so it needs the task "multiclass". Received: '
+                f"task={self.task_name!r}"
+            )
         if function in OF_PROBABILITIES:
             if self.from_logits and self.task_name != "regression":
                 raise ValueError(

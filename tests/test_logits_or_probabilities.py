@@ -76,6 +76,24 @@ def test_a_loss_that_takes_probabilities_is_refused_for_logits_alone(loss):
     model.train_on_batch(X, ONE_HOT)
 
 
+@pytest.mark.parametrize("positions", [False, True])
+def test_a_loss_of_integer_classes_and_probabilities_gets_these_or_is_refused(positions):
+    """Its name says neither; for labels `[N, 1]` plain Keras compares each example with each."""
+    loss = L.CategoricalGeneralizedCrossEntropy(q=0.7)
+    given = keras_mt.losses.LabeledPositions(loss) if positions else loss
+    model = wrapped(network("softmax"), given, from_logits=False)
+    right = np.sum((1 - model.student(X).numpy()[HERE, CLASSES[HERE]] ** 0.7) / 0.7) / 12
+    for labels in (CLASSES, CLASSES[:, None]):
+        got = model.train_on_batch(X, labels, return_dict=True)["classification_cost"]
+        np.testing.assert_allclose(got, right, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"needs integers, or another one. Received: labels of shape \(12, 3\)"):
+        model.train_on_batch(X, ONE_HOT)
+    with pytest.raises(ValueError, match="takes probabilities. Received: from_logits=True"):
+        wrapped(loss=given)
+    with pytest.raises(ValueError, match="takes integer classes.*Received: task='multilabel'"):
+        wrapped(network("sigmoid"), given, task="multilabel", from_logits=False)
+
+
 def test_numbers_under_a_cross_entropy_need_to_be_told():
     for loss in ("binary_crossentropy", L.binary_crossentropy):
         with pytest.raises(ValueError, match="binary_crossentropy, must say whether numbers are logits"):

@@ -12,8 +12,17 @@ OF_PROBABILITIES = (
     keras.losses.poisson,
     keras.losses.dice,
     keras.losses.tversky,
+    keras.losses.categorical_generalized_cross_entropy,
     keras.metrics.binary_accuracy,
 )
+
+# They take integer classes, which the names of others say that do.
+_OF_INTEGERS = (keras.losses.categorical_generalized_cross_entropy,)
+
+
+def takes_integers(function) -> bool:
+    """Whether a loss or metric of Keras takes classes as integers, not as one-hot labels."""
+    return function in _OF_INTEGERS or getattr(function, "__name__", "").startswith("sparse_")
 
 
 def function_of(given) -> Callable | None:
