@@ -489,7 +489,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         ]
         if goals is not None:
             for output, of_output, goal in zip(trained, labels, goals, strict=True):
-                mask = self._passes.mask(of_output.mask, self.consistency_on_labeled)
+                mask = self._passes.mask(of_output.whole.mask, self.consistency_on_labeled)
                 if known is not None:
                     known = as_rank(known, of_output.mask)
                     mask = known if mask is None else known * as_rank(mask, known)

@@ -75,12 +75,13 @@ class Mixture:
 
     def labels(self, output: Output, labels: Labels) -> list[tuple]:
         """Returns pairs `(share, labels)` whose costs are to be added; a share of None stands for 1."""
-        parts = {name: getattr(labels, name) for name in ("values", "mask", "weight")}
+        whole, padding = labels.whole, labels.padding  # Padding is that of mixed examples.
+        parts = {name: getattr(whole, name) for name in ("values", "mask", "weight")}
         theirs = {name: ops.take(part, self.partners, axis=0) for name, part in parts.items()}
         if not self._cuts(output):
-            return [(self.share, labels), (1.0 - self.share, dataclasses.replace(labels, **theirs))]
+            return [(self.share, labels), (1.0 - self.share, dataclasses.replace(whole, **theirs).padded(padding))]
         cut = {name: ops.where(self.own(part, output) == 1.0, part, theirs[name]) for name, part in parts.items()}
-        return [(None, dataclasses.replace(labels, **cut))]
+        return [(None, dataclasses.replace(whole, **cut).padded(padding))]
 
     def _cuts(self, output):
         """Whether an output has the positions in which inputs are cut."""

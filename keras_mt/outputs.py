@@ -36,6 +36,7 @@ class Labels:
         weighted: Whether there are such weights.
         places: How many labels there could be in the batch, float32.
         padding: Float32, 0 where there is padding, of the rank of the mask; None if there is none.
+        before_padding: These labels with those of padding; None if there is none.
     """
 
     values: tf.Tensor
@@ -44,6 +45,26 @@ class Labels:
     weighted: bool
     places: tf.Tensor
     padding: tf.Tensor | None = None
+    before_padding: "Labels | None" = None
+
+    @property
+    def whole(self) -> "Labels":
+        """These labels with those of padding: what is padding belongs to outputs, not to what is moved with labels."""
+        return self if self.before_padding is None else self.before_padding
+
+    def padded(self, padding) -> "Labels":
+        """Returns the labels without those of padding.
+
+        Args:
+            padding: 0 where there is padding, of outputs or of labels; None if there is none.
+        """
+        if padding is None:
+            return self
+        padding = as_rank(ops.cast(padding, "float32"), self.mask)
+        places = ops.sum(padding * ops.ones_like(self.mask))
+        return Labels(
+            self.values, self.mask * padding, self.weight * padding, self.weighted, places, padding, before_padding=self
+        )
 
     @property
     def examples(self) -> tf.Tensor:
@@ -134,19 +155,13 @@ class Output:
             y = ops.expand_dims(y, -1)
         y = tasks.require_labels(self.task_name, y, self.shape, self.labels_name)
         values, mask = self.task.mask(y, self.rank)
-        places = ops.cast(ops.size(mask), "float32")
-        padding = keras_mask(outputs)
-        if padding is not None:
-            padding = as_rank(ops.cast(padding, "float32"), mask)
-            mask = mask * padding
-            places = ops.sum(padding * ops.ones_like(mask))
-        weight = mask
+        weight, places = mask, ops.cast(ops.size(mask), "float32")
         if sample_weight is not None:
             weight = weight * as_rank(self._checked_weights(sample_weight, mask), mask)
         if class_weight is not None:
             weight = weight * ops.take(ops.convert_to_tensor(class_weight, "float32"), self._classes(values))
         weighted = sample_weight is not None or class_weight is not None
-        return Labels(values, mask, weight, weighted, places, padding)
+        return Labels(values, mask, weight, weighted, places).padded(keras_mask(outputs))
 
     def _checked_weights(self, sample_weight, mask):
         weights = ops.cast(sample_weight, "float32")

@@ -193,6 +193,38 @@ def test_two_replicas_equal_one_with_their_partners(mixing):
         np.testing.assert_allclose(weight, np.mean(mean, axis=0), atol=1e-6)
 
 
+@pytest.mark.parametrize("reduction", ["batch", "labeled"])
+def test_padding_of_cut_sequences_is_that_of_the_mixed_ones(reduction):
+    """A position has its own label or its partner's, wherever the padding of either was before."""
+    random, lengths = np.random.default_rng(0), np.array([2, 8, 3, 7, 5, 8, 2, 6, 4, 8])
+    x = random.normal(size=(10, 8, 2)).astype("float32") * (np.arange(8) < lengths[:, None])[..., None]
+    y = random.integers(-1, 3, (10, 8))
+    y[6:] = -1
+    inputs = keras.Input((8, 2))
+    student = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Masking()(inputs)))
+    kernel, bias = student.get_weights()
+    mixing = CutMix(labels=True, share=0.5)
+    _, logs = one_step(
+        student, x, y, mixing=mixing, reduction=reduction, consistency_on_labeled=False, learning_rate=0.0,
+        teacher_augmentation=lambda v: v + 0.5,
+    )  # fmt: skip
+    seen = (y >= 0) & (np.arange(8) < lengths[:, None])
+    partners, _, boxes = drawn(mixing, x, seen.any(axis=1))
+    own = boxes[..., 0] == 1.0
+    mixed, labels = np.where(own[..., None], x, x[partners]), np.where(own, y, y[partners])
+    real, labeled = (mixed != 0).any(axis=-1), labels >= 0
+    assert ((labels >= 0) & real).sum() != ((y >= 0) & real).sum()
+    predicted, target = softmax(mixed @ kernel + bias), softmax((x + 0.5) @ kernel + bias)
+    target = np.where(own[..., None], target, target[partners])
+    costs = -np.log(np.take_along_axis(predicted, np.maximum(labels, 0)[..., None], -1))[..., 0]
+    squares = ((predicted - target) ** 2).mean(axis=-1)
+    for name, values, counted in (
+        ("classification_cost", costs, labeled & real), ("consistency_cost", 2.0 * squares, ~labeled & real),
+    ):  # fmt: skip
+        count = real.sum() if reduction == "batch" else counted.sum()
+        np.testing.assert_allclose(logs[name], values[counted].sum() / count, rtol=1e-4, err_msg=name)
+
+
 def test_outputs_of_their_own_kinds_are_mixed_together():
     inputs = keras.Input((6, 4))
     student = keras.Model(
