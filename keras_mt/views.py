@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from keras_mt.losses.classification import signed
 
-# XLA reads 32 bits of a seed where a plain graph reads 64: seeds below 2³¹ give both the same draws.
+# XLA reads 32 bits of a seed where a plain graph reads 64: seeds below 2³¹ give both the same random bits. The floats
+# made of them may differ still, as on some processors those of `stateless_uniform` and `stateless_normal` do.
 _LARGEST_SEED = 2**31 - 1
 _DRAWS_PER_STEP = 6
 STUDENT_VIEW, TEACHER_VIEW, SHARED_VIEW = 3, 4, 5  # Passes of noise; those of the networks are 0 to 2.
