@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 
 from keras_mt.experiments.errors import UsageError
 from keras_mt.experiments.options import Options, counted, is_count, option
@@ -361,7 +362,10 @@ class Config(Options):
     def identity(self) -> dict:
         """Returns name and value, by name, of what makes the experiment what it is: not where it is run or kept."""
         fields = sorted(dataclasses.fields(self), key=lambda field: field.name)
-        return {field.name: getattr(self, field.name) for field in fields if field.metadata["of_the_experiment"]}
+        values = {field.name: getattr(self, field.name) for field in fields if field.metadata["of_the_experiment"]}
+        if self.labels_file is not None:  # Where it lies is no part of the experiment; its content is in the data's.
+            values["labels_file"] = os.path.basename(self.labels_file)
+        return values
 
     def fingerprint(self) -> str:
         """Returns a hash of the identity: equal for equal experiments, on any machine."""

@@ -102,6 +102,11 @@ def test_the_identity_is_everything_but_where_a_run_is_kept_and_what_it_runs_on(
     assert (changed.fingerprint() != Config().fingerprint()) == other
 
 
+def test_a_list_of_labels_that_was_moved_is_the_same_experiments():
+    there, moved, other = (Config(labels_file=path).identity() for path in ("/a/labels.txt", "labels.txt", "a/new.txt"))
+    assert there == moved != other
+
+
 def test_the_fingerprint_is_the_same_in_another_process():
     code = "from keras_mt.experiments.config import Config; print(Config(seed=3).fingerprint())"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

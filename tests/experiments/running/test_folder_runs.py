@@ -152,6 +152,19 @@ def test_flags_that_would_do_nothing_are_refused(begun, monkeypatch, tmp_path, p
     assert sentence in errors
 
 
+def test_a_run_is_evaluated_with_its_list_of_labels_elsewhere_and_not_with_another(begun, tmp_path):
+    moved, other = tmp_path / "labels.txt", tmp_path / "other" / "labels.txt"
+    other.parent.mkdir()
+    shutil.copy(begun / "labels.txt", moved)
+    other.write_text("\n".join(f"{name}/{name}_{n}.JPEG" for name in CLASSES[:2] for n in (0, 4)))
+    status, output, errors = in_process("evaluate", f"--run_dir={begun / 'run'}", f"--labels_file={moved}")
+    assert status == 0, errors
+    assert "step 2, 8 images (test phase)" in output
+    status, _, errors = in_process("evaluate", f"--run_dir={begun / 'run'}", f"--labels_file={other}")
+    assert status == 1
+    assert "the training data are not those of checkpoint" in errors
+
+
 def test_with_its_own_data_the_run_is_done(begun):
     status, output, errors = train(begun)
     assert status == 0, errors
