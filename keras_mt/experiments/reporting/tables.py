@@ -148,7 +148,7 @@ def _fill(table, placed):
 
 
 def by_labels(runs: list[Run]) -> list[tuple[str, pd.DataFrame]]:
-    """Returns, of each data set that no published table is about, its name and the errors by method and labels.
+    """Returns, of the runs that are in no published table, each data set's name and errors by method and labels.
 
     Settings that differ are never averaged: a method with several has a row for each.
 
@@ -157,9 +157,7 @@ def by_labels(runs: list[Run]) -> list[tuple[str, pd.DataFrame]]:
     """
     found = {}
     for run in runs:
-        if run.flags["phase"] == "test" and not any(
-            table.where.get("dataset") == run.flags["dataset"] for table in TABLES
-        ):
+        if run.flags["phase"] == "test" and not any(table.place_of(run.flags) for table in TABLES):
             found.setdefault(run.flags["dataset"], []).append(run)
     return [(dataset, _by_labels(of_dataset)) for dataset, of_dataset in sorted(found.items())]
 

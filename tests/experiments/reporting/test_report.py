@@ -341,6 +341,16 @@ def test_each_data_set_has_curves_of_its_own(tmp_path):
         assert (tmp_path / "report" / f"report_training_curves_{name}.png").exists()
 
 
+def test_a_run_that_no_published_table_has_a_place_for_is_in_a_table_all_the_same(tmp_path):
+    write_run(tmp_path, "published", 20.0, 15.0)
+    write_run(tmp_path, "other", 30.0, 25.0, step=100, dataset="cifar10", num_labels="1000", translate=4, flip=True)
+    runs = read(tmp_path)
+    assert [len(found) for found in (tables.published_tables(runs), runs)] == [1, 2]
+    ((name, table),) = tables.by_labels(runs)
+    assert name == "cifar10"
+    assert table.loc["Mean Teacher", "1000 labels"] == "25.00 (1 run)"
+
+
 def test_errors_by_labels_leave_out_the_runs_that_settings_were_chosen_on(tmp_path):
     digits = {"dataset": "digits", "method": "supervised"}
     for seed in (0, 1):
