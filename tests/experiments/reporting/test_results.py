@@ -63,10 +63,11 @@ def _row_of(results, method, data, labels):
         if line.startswith("#"):
             section = line
         cells = [cell.strip(" *") for cell in line.split("|")][1:-1]
-        if not cells or data.lower() not in section.lower():
+        if not cells or data.lower().replace("-", "") not in section.lower().replace("-", ""):
             continue
         if not cells[0]:
-            column = cells.index(f"{labels} labels") if f"{labels} labels" in cells else None
+            headings, wanted = [cell.replace(",", "") for cell in cells], f"{labels.replace(',', '')} labels"
+            column = headings.index(wanted) if wanted in headings else None
         elif column and (cells[0] == method or cells[0].startswith(f"{method}, here: another experiment")):
             rows += [cells[column]] * bool(cells[column])
     return rows
