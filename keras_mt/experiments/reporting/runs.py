@@ -9,10 +9,10 @@ from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reading import DamagedFileError
 from keras_mt.experiments.running.evaluation_rows import NETWORKS, read_rows
 from keras_mt.experiments.running.results import published_network, read_results
+from keras_mt.experiments.running.run_directory import UNFINISHED
 
 SEEDS = ("seed", "data_seed")
 _ROUNDED = 1e-6
-_HALF_WRITTEN = ".unfinished-"  # In the name of a folder that a killed process left; see `unfinished_beside`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _runs_below(folder):
                 inner.clear()
                 continue
             seen.add(path.resolve())
-            inner[:] = sorted(name for name in inner if _HALF_WRITTEN not in name)
+            inner[:] = sorted(name for name in inner if UNFINISHED not in name)
             starts += [path / name for name in inner if (path / name).is_symlink()]
             if not {"flags.cfg", "results.json"}.isdisjoint(files):
                 found.append(path)

@@ -14,6 +14,7 @@ from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError, UsageError
 from keras_mt.experiments.reading import in_words
 
+UNFINISHED = ".unfinished-"  # In the name of a folder for what is not whole yet; a killed process leaves it.
 _LOCK = "lock"
 _ATTEMPTS = 5
 # What the names begin with that a process leaves which was killed before the folder was a run's.
@@ -167,9 +168,15 @@ class RunDirectory:
     def create(self, config: Config) -> None:
         """Makes the claimed folder this experiment's. Called late: a mistyped flag leaves nothing behind.
 
+        What a killed process left half written of the run's own files goes: nobody else writes them.
+
         Raises:
             RunError: If it can't be written.
         """
+        own = (self.flagfile, self.evaluations, self.curves, self.exported_teacher, self.results, self.networks)
+        for left in (left for path in own for left in self.path.glob(f"{path.name}{UNFINISHED}{'[a-z0-9_]' * 8}")):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
         if not self.flagfile.exists():
             command = f"python -m keras_mt.train --flagfile={self.flagfile} --run_dir=..."
             lines = [f"# {command} repeats this run.", *flagging.as_flagfile(config, without=["run_dir"]), ""]
@@ -195,7 +202,7 @@ def unfinished_beside(path: Path) -> Iterator[Path]:
 
     Its name is new: nothing that is there already, whoever's it is, is written over or removed.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f"{path.name}.unfinished-", dir=path.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f"{path.name}{UNFINISHED}", dir=path.parent))
     try:
         yield folder
     finally:

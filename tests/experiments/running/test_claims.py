@@ -8,6 +8,7 @@ import time
 import pytest
 from support.programs import ROOT, TINY, start_program
 
+from keras_mt.experiments.config import Config
 from keras_mt.experiments.errors import RunError
 from keras_mt.experiments.running.run_directory import RunDirectory
 
@@ -100,3 +101,21 @@ def test_what_a_process_leaves_that_was_killed_while_it_claimed_is_no_obstacle(t
     run.check(Config())
     run.create(Config())
     assert run.recorded() == Config()
+
+
+def test_what_a_killed_process_left_half_written_goes_when_the_run_is_trained_again(tmp_path):
+    """And nothing that others may have made."""
+    own = [
+        f"{name}.unfinished-ab_c12x9" for name in ("results.json", "curves.png", "exported_teacher", "networks.json")
+    ]
+    others = ["notes.unfinished-ab_c12x9", "results.json.unfinished-mine", "results.json.unfinished-by hand!"]
+    for name in own + others:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "curves.png.unfinished-a_link__").symlink_to(tmp_path / "elsewhere")
+    with RunDirectory(str(tmp_path)) as run:
+        run.claim()
+        run.create(Config())
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left - {"lock", "flags.cfg"} == {*others, "elsewhere", "curves.png.unfinished-a_link__"}
