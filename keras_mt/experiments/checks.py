@@ -68,22 +68,27 @@ def check(config: Config) -> None:
         check_one_size(config)
 
 
-def cut_short(config: Config, typed: Set[str]) -> Config:
-    """Returns the configuration, with leave to cut ramps off if the command line makes a flagfile's run shorter.
+def checked(config: Config, typed: Set[str]) -> Config:
+    """Returns the configuration of a run that is to be trained, checked as far as that can be done without its data.
 
-    A published flagfile made short on the command line is how a run is tried out. The leave is recorded with the run,
-    so that its own flagfile repeats it.
+    It has leave to cut ramps off if the command line makes a flagfile's run shorter: that is how a published one is
+    tried out. The leave is recorded with the run, so that its own flagfile repeats it.
 
     Args:
         config: The configuration.
         typed: Names of the flags on the command line itself.
+
+    Raises:
+        UsageError: With a sentence that names the flags.
     """
+    check(config)
     if {"flagfile", "training_steps"} <= typed:
-        return dataclasses.replace(config, ramps_cut_off=True)
+        config = dataclasses.replace(config, ramps_cut_off=True)
+    _check_ramps(config, typed)
     return config
 
 
-def check_ramps(config: Config, typed: Set[str] = frozenset()) -> None:
+def _check_ramps(config, typed):
     """Checks that ramps end within a run, as far as their lengths are in steps; see `check_ramp`."""
     if config.training_epochs is None or config.training_steps:
         training = config.training_steps or DEFAULT_STEPS

@@ -96,9 +96,7 @@ def _train(command):
     (config,) = command.options
     if not config.run_dir:
         raise UsageError("--run_dir is missing; name a folder for this run")
-    checks.check(config)
-    config = checks.cut_short(config, command.typed)
-    checks.check_ramps(config, command.typed)
+    config = checks.checked(config, command.typed)
     workers = cluster.of(config)
     run = RunDirectory(config.run_dir)
     if workers.is_chief:

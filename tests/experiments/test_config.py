@@ -243,11 +243,11 @@ def test_help_is_not_asked_for_by_what_follows_the_flags():
 def test_a_ramp_is_cut_off_only_for_a_flagfile_that_the_command_line_makes_short(capsys):
     config = Config(rampup_steps=500, training_steps=10)
     typed = {"flagfile", "training_steps"}
-    checks.check_ramps(checks.cut_short(config, typed), typed)
+    checks.checked(config, typed)
     assert "warning: --rampup_steps=500 is above --training_steps=10" in capsys.readouterr().err
     for typed in (frozenset(), {"flagfile"}, {"training_steps"}, {"flagfile", "training_steps", "rampup_steps"}):
         with pytest.raises(UsageError, match="a ramp must end within the run"):
-            checks.check_ramps(checks.cut_short(config, typed), typed)
+            checks.checked(config, typed)
 
 
 def test_a_cosine_ends_with_the_run_but_for_rounding_or_after_it():

@@ -149,9 +149,7 @@ def parsed(path, *more):
     command = flagging.parse([Config], [f"--flagfile={path}", *more])
     assert not command.rest
     (config,) = command.options
-    checks.check(config)
-    config = checks.cut_short(config, command.typed)
-    checks.check_ramps(config, command.typed)
+    config = checks.checked(config, command.typed)
     return dataclasses.asdict(config)
 
 

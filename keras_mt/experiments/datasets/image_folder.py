@@ -13,7 +13,6 @@ from keras_mt.experiments.datasets.picture_files import (
     SUFFIXES,
     is_left_behind,
     looks_like_picture,
-    pictures_in,
     say_skipped,
     sorted_out,
 )
@@ -56,7 +55,7 @@ class ImageFolder:
         """Refuses folders that would be left out, or be a class, and look as if they were meant otherwise."""
         if self.training != self.root:
             for path in _folders_in(self.root):
-                if path.name not in ("train", *reserved) and pictures_in(path):
+                if path.name not in ("train", *reserved) and sorted_out(path)[0]:
                     raise ArgumentError(
                         "data_dir", self.root, f"has pictures in {path.name!r} beside 'train'; move that folder into it"
                     )

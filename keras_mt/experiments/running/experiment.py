@@ -110,40 +110,45 @@ def build_model(config: Config, data: ImageData, lengths: Lengths) -> keras_mt.M
             first_images, _ = next(iter(_batches(config, data, 0)))
         keras_mt.layers.initialize_from_batch(student, tf.nest.flatten(first_images)[0])
     try:
-        model = keras_mt.MeanTeacher(
-            student,
-            teacher,
-            method=config.method,
-            consistency=consistency_of(config),
-            consistency_on_labeled=config.consistency_on_labeled,
-            reduction=REDUCTIONS[config.averaged_over],
-            two_heads=config.num_heads == 2,
-            separate_passes=config.labeled if config.separate_passes else None,
-            logit_distance_weight=config.logit_distance_weight,
-            logit_distance=keras_mt.losses.LogitDistance(config.logit_distance_over),
-            teacher_statistics=config.teacher_statistics,
-            two_views=data.num_views == 2,
-            top5=config.top5_error,
-            seed=config.seed,
-            num_examples=data.num_examples,
-            ensembling_momentum=config.ensembling_momentum,
-            student_augmentation=strong_view(
-                config.strong_augmentation, data.image_shape, 0 if config.strong_on_labeled else config.labeled
-            ),
-            mixing=mixing_of(config),
-            perturbation=perturbation_of(config),
-            uncertainty=uncertainty_of(config, lengths),
-            class_balance=config.class_balance,
-            statistics_of=config.statistics_of,
-            teacher_sees=config.teacher_sees,
-            second_ema_decay=config.second_ema_decay,
-        )
-        # XLA lacks the operation that rotates and shears.
-        jit_compile = False if config.strong_augmentation == "randaugment" else JIT_COMPILE[config.jit_compile]
-        model.compile(optimizer=_optimizer(config, lengths), jit_compile=jit_compile)
+        model = _compiled(config, data, lengths, student, teacher)
     except ValueError as error:
         raise UsageError(f"such flags can't be combined: {error}") from error
     model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _compiled(config, data, lengths, student, teacher):
+    model = keras_mt.MeanTeacher(
+        student,
+        teacher,
+        method=config.method,
+        consistency=consistency_of(config),
+        consistency_on_labeled=config.consistency_on_labeled,
+        reduction=REDUCTIONS[config.averaged_over],
+        two_heads=config.num_heads == 2,
+        separate_passes=config.labeled if config.separate_passes else None,
+        logit_distance_weight=config.logit_distance_weight,
+        logit_distance=keras_mt.losses.LogitDistance(config.logit_distance_over),
+        teacher_statistics=config.teacher_statistics,
+        two_views=data.num_views == 2,
+        top5=config.top5_error,
+        seed=config.seed,
+        num_examples=data.num_examples,
+        ensembling_momentum=config.ensembling_momentum,
+        student_augmentation=strong_view(
+            config.strong_augmentation, data.image_shape, 0 if config.strong_on_labeled else config.labeled
+        ),
+        mixing=mixing_of(config),
+        perturbation=perturbation_of(config),
+        uncertainty=uncertainty_of(config, lengths),
+        class_balance=config.class_balance,
+        statistics_of=config.statistics_of,
+        teacher_sees=config.teacher_sees,
+        second_ema_decay=config.second_ema_decay,
+    )
+    # XLA lacks the operation that rotates and shears.
+    jit_compile = False if config.strong_augmentation == "randaugment" else JIT_COMPILE[config.jit_compile]
+    model.compile(optimizer=_optimizer(config, lengths), jit_compile=jit_compile)
     return model
 
 

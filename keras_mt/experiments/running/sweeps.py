@@ -48,10 +48,7 @@ class PlannedRun:
         if command.rest:
             raise UsageError(f"{self.flagfile} holds {command.rest[0]!r}, which is no --flag=value")
         (config,) = command.options
-        checks.check(config)
-        config = checks.cut_short(config, command.typed)
-        checks.check_ramps(config, command.typed)
-        return config
+        return checks.checked(config, command.typed)
 
 
 def read_sweep(path: Path) -> list[PlannedRun]:
