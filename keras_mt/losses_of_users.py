@@ -28,9 +28,7 @@ def call_loss(loss, y_true, y_pred) -> tf.Tensor:
 
 
 def value_of_labeled(output, labels, outputs, of_student: Callable | None = None) -> tuple[tf.Tensor, bool]:
-    """Returns the value of an output's loss for the labeled examples alone, as if the others were not in the batch.
-
-    And whether that is a sum over them, which grows with their number.
+    """Returns an output's loss for the labeled examples alone, as if no others were there, and whether it is a sum.
 
     Args:
         output: The `outputs.Output`.

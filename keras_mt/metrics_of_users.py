@@ -68,12 +68,12 @@ class MetricOfOutput(Named):
                 "by themselves. Label all columns alike, or leave it out",
             )
             weights = weights[..., 0]
-        if len(weights.shape) > 1 and not self._keeps_to_positions(y):
+        if len(weights.shape) > 1 and not self._respects_positions(y):
             axes = tuple(range(1, len(weights.shape)))
             tasks.require(
                 ops.all(ops.min(weights, axis=axes) == ops.max(weights, axis=axes)),
-                f"The {self} does not keep to weights of positions inside of an example: what has weight 0 must make "
-                "no difference to it. Label all positions of an example, weigh them alike, or leave it out",
+                f"The {self} ignores weights of positions inside of an example: what has weight 0 must make no "
+                "difference to it. Label all positions of an example, weigh them alike, or leave it out",
             )
             weights = ops.max(weights, axis=axes)
         if len(weights.shape) == 1 and not weighted:
@@ -94,7 +94,7 @@ class MetricOfOutput(Named):
         y, outputs = examples_of(self._output)
         return self._is_same((y, outputs), [ops.reshape(v, (-1, 1)) for v in (y, outputs)])
 
-    def _keeps_to_positions(self, labels):
+    def _respects_positions(self, labels):
         """Whether positions inside of an example that have weight 0 make no difference to the metric."""
         of_keras = is_of_keras(type(self.metric).update_state)
         if of_keras and not isinstance(self.metric, keras.metrics.MeanMetricWrapper):

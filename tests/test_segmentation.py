@@ -193,7 +193,7 @@ def test_a_metric_of_images_or_batches_refuses_images_that_are_labeled_in_part(k
     make, shape = OF_EXAMPLES[kind]
     labels = maps_of_classes(*shape)
     labels[0, 0] = -1
-    with pytest.raises(ValueError, match="does not keep to weights of positions inside of an example"):
+    with pytest.raises(ValueError, match="ignores weights of positions inside of an example"):
         measured(make, labels, jit_compile=jit_compile)
 
 

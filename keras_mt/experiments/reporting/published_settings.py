@@ -6,7 +6,7 @@ from keras_mt.experiments.config import Config
 from keras_mt.experiments.preprocessing import preprocessing_of
 from keras_mt.experiments.reporting.published import Table
 
-# What a table is of, what `tables.differences` tells in words of its own, and what an error does not hang on.
+# What a table is of, what `tables.differences` tells in words of its own, and what changes no error.
 _NOT_COMPARED = {
     "dataset", "method", "num_labels", "seed", "data_seed", "width", "blocks", "batch_size", "precision",
     "training_steps", "training_epochs", "evaluation_steps", "top5_error", "num_validation", "jit_compile",
