@@ -1117,7 +1117,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """Returns the Euclidean distance between the averaged weights and the student's."""
         return averages.distance(averages.averaged_pairs(self.student, self.teacher))
 
-    def follow(self, consistency_weight: schedules.Schedule, ema_decay: schedules.Schedule) -> None:
+    def follow(
+        self, consistency_weight: keras.optimizers.schedules.LearningRateSchedule, ema_decay: schedules.EMADecay
+    ) -> None:
         """Sets the schedules of the optimizer step that training follows; `MeanTeacherCallback` calls it.
 
         Args:
