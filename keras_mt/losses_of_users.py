@@ -12,6 +12,7 @@ from keras_mt import tasks
 from keras_mt.losses import LabeledPositions
 from keras_mt.losses.functions_of_keras import function_of, takes_integers
 from keras_mt.losses.labeled_positions import overrides_call
+from keras_mt.losses_on_replicas import times_replicas
 from keras_mt.structures import as_rank, keras_mask
 
 _HINGE_LOSSES = (keras.losses.Hinge, keras.losses.SquaredHinge)
@@ -22,9 +23,12 @@ _SURELY_BOTH = 16  # So many labels are not all "yes" by chance.
 def call_loss(loss, y_true, y_pred) -> tf.Tensor:
     """Returns the values of a loss before any reduction, with operands of the dtype that Keras gives them."""
     if not isinstance(loss, keras.losses.Loss) or overrides_call(loss):
-        dtype = keras.config.floatx()
-        return ops.convert_to_tensor(loss(ops.cast(y_true, dtype), ops.cast(y_pred, dtype)))
-    return ops.convert_to_tensor(loss.call(ops.cast(y_true, loss.dtype), ops.cast(y_pred, loss.dtype)))
+        dtype, function = keras.config.floatx(), loss
+    else:
+        dtype, function = loss.dtype, loss.call
+    y_true, y_pred = ops.cast(y_true, dtype), ops.cast(y_pred, dtype)
+    values = ops.convert_to_tensor(function(y_true, y_pred))
+    return values * ops.cast(times_replicas(loss, y_true, y_pred), values.dtype)
 
 
 def value_of_labeled(output, labels, outputs, of_student: Callable | None = None) -> tuple[tf.Tensor, bool]:
@@ -57,7 +61,7 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
     if overrides_call(output.loss):
         if labels.weighted or len(mask.shape) > 1:
             return _weighed_by_itself(output, y, p, w, whole, labels.weighted), False
-        return ops.mean(output.loss(y, p)), False
+        return _called_whole(output.loss, y, p), False
     by_column = output.loss_is_mean_of_columns
     values = call_loss(output.loss, *((y[..., None], p[..., None]) if by_column else (y, p)))
     if not values.shape.rank:
@@ -188,11 +192,17 @@ def require_form(function, what: str, labels, output) -> None:
     raise ValueError(f"The {what}, {name}, needs {allowed}. Received: labels of shape {tuple(labels.shape)}")
 
 
+def _called_whole(loss, y, p, *weights):
+    """The value of a loss that overrides `__call__`, as it is on a single device."""
+    value = ops.mean(loss(y, p, *weights))
+    return value * ops.cast(times_replicas(loss, y, p), value.dtype)
+
+
 def _weighed_by_itself(output, y, p, w, whole, weighted):
     """The value of a loss that overrides `__call__`, if it keeps to its weights where there are any to keep to."""
 
     def value(outputs, weights):
-        return ops.mean(output.loss(y, outputs, weights))
+        return _called_whole(output.loss, y, outputs, weights)
 
     def keeps_to_weights():
         # What has weight 0 must make no difference. NaN, of nothing at all, is none.
@@ -215,7 +225,7 @@ def _weighed_by_itself(output, y, p, w, whole, weighted):
         if weighted:
             raise ValueError(sentence)
         tasks.require(whole, sentence)
-        return ops.mean(output.loss(y, p))
+        return _called_whole(output.loss, y, p)
     nothing_to_keep_to = tf.constant(False) if weighted else whole
     tasks.require(tf.cond(nothing_to_keep_to, lambda: tf.constant(True), keeps_to_weights), sentence)
     return value(p, w)

@@ -128,7 +128,7 @@ def test_workers_reproduce_the_weights_of_a_single_device_and_agree_bit_for_bit(
 @pytest.mark.parametrize(
     "kinds",
     [
-        ["structured, by labeled", "loss by labeled", "statistics", "sums"],
+        ["structured, by labeled", "loss by labeled", "statistics", "sums", "Keras' loss", "a loss called whole"],
         pytest.param(None, marks=pytest.mark.slow),
     ],
     ids=["some", "all"],

@@ -30,6 +30,22 @@ def summed():
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
 
 
+def through_keras(y_true, y_pred):
+    """One number, which a loss of Keras divides by the number of replicas."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y_true, y_pred)
+
+
+class Doubled(keras.losses.SparseCategoricalCrossentropy):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return 2.0 * super().__call__(y_true, y_pred, sample_weight)
+
+
+class DoubledByItself(keras.losses.Loss):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        costs = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        return 2.0 * keras.ops.mean(costs if sample_weight is None else costs * sample_weight)
+
+
 def plain(outputs=3):
     hidden = layers.Dense(8, activation="tanh", kernel_regularizer="l2")
     return keras.Sequential([keras.Input((4,)), hidden, layers.Dense(outputs)])
@@ -74,6 +90,11 @@ def cases(n):
         "structured, by labeled": (structured, labeled, {}, {}, x, both),
         "loss and metrics of a user": (plain, {}, {"loss": dice, "metrics": ["accuracy"]}, {}, x, classes),
         "loss by labeled": (plain, labeled, {"loss": dice}, {}, x, classes),
+        "Keras' loss": (plain, labeled, {"loss": through_keras}, {}, x, classes),
+        "a loss called whole": (plain, labeled, {"loss": Doubled(from_logits=True)}, {}, x, classes),
+        "a loss called whole, weighted": (plain, labeled, {"loss": Doubled(from_logits=True)},
+                                          {"sample_weight": np.linspace(0.5, 1, n)}, x, classes),
+        "a loss that reduces": (plain, labeled, {"loss": DoubledByItself()}, {}, x, classes),
         "sums": (plain, {"consistency": keras_mt.losses.MSEConsistency("sum")}, {"loss": summed()}, {}, x, classes),
         "sums by labeled": (plain, labeled | {"consistency": keras_mt.losses.KLConsistency("sum")},
                             {"loss": summed()}, {}, x, classes),
