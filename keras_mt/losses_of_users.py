@@ -28,7 +28,9 @@ def call_loss(loss, y_true, y_pred) -> tf.Tensor:
         dtype, function = loss.dtype, loss.call
     y_true, y_pred = ops.cast(y_true, dtype), ops.cast(y_pred, dtype)
     values = ops.convert_to_tensor(function(y_true, y_pred))
-    return values * ops.cast(times_replicas(loss, y_true, y_pred), values.dtype)
+    if function_of(loss) is not None:  # Values of one that is Keras' alone are divided by nothing.
+        return values
+    return values * ops.cast(times_replicas(function, y_true, y_pred), values.dtype)
 
 
 def value_of_labeled(output, labels, outputs, of_student: Callable | None = None) -> tuple[tf.Tensor, bool]:

@@ -10,17 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_mt.losses.functions_of_keras import function_of
-from keras_mt.losses.labeled_positions import overrides_call
-
 _ROWS = 16
 
 
-def times_replicas(loss, y_true, y_pred) -> float:
+def times_replicas(function, y_true, y_pred) -> float:
     """Returns what the value of a loss is to be multiplied by, so that it is the one it has on a single device.
 
     Args:
-        loss: A `keras.losses.Loss`, which is called whole if its class overrides `__call__`, or a function.
+        function: What computes it of labels and predictions: a loss, or the `call` of one.
         y_true: The labels that it is given, a tensor.
         y_pred: The predictions, likewise.
 
@@ -29,9 +26,8 @@ def times_replicas(loss, y_true, y_pred) -> float:
     """
     strategy = tf.distribute.get_strategy()
     replicas = strategy.num_replicas_in_sync
-    if replicas == 1 or function_of(loss) is not None:
+    if replicas == 1:
         return 1.0
-    function = loss.call if isinstance(loss, keras.losses.Loss) and not overrides_call(loss) else loss
     examples = _examples(y_true, integers=0), _examples(y_pred, integers=1)
 
     def both():
@@ -48,7 +44,8 @@ def times_replicas(loss, y_true, y_pred) -> float:
     for factor in (1.0, float(replicas)):
         if np.any(alone) and np.allclose(alone, factor * shared, rtol=1e-3, atol=0.0):
             return factor
-    name = getattr(loss, "__name__", type(loss).__name__)
+    of_class = getattr(function, "__self__", function)
+    name = getattr(of_class, "__name__", type(of_class).__name__)
     raise ValueError(
         f"On several devices a loss must be divided by their number as a whole or not at all, and {name} can't be seen "
         f"to be either. Losses of Keras that are called inside of it divide; give those `reduction=None` and take the "

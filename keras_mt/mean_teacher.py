@@ -26,6 +26,7 @@ from keras_mt import (
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
 from keras_mt.losses_of_users import check_hinge
+from keras_mt.losses_on_replicas import times_replicas
 from keras_mt.metrics_of_users import each_its_own, name_in_logs
 from keras_mt.outputs import Output, Sum
 from keras_mt.own_compute_loss import OwnComputeLoss
@@ -514,10 +515,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         distance = []
         if self.logit_distance_weight:
             value = self.logit_distance(outputs[0], outputs[1])
+            value *= times_replicas(self.logit_distance, outputs[0], outputs[1])
             if self.logit_distance.reduction != "sum":
-                # Of this replica's rows; Keras divides means, and no sums, by the number of replicas.
-                replicas = tf.distribute.get_strategy().num_replicas_in_sync
-                value *= replicas * ops.cast(rows / rows_of_all, value.dtype)
+                value *= ops.cast(rows / rows_of_all, value.dtype)  # The mean over this replica's rows.
             distance = [self.logit_distance_weight * value]
         return _Costs(of_labels, consistency, distance, self._penalties(added), rows, rows_of_all)
 

@@ -47,8 +47,22 @@ class Called(keras.losses.Loss):
 
 @pytest.mark.parametrize(
     ("loss", "factor"),
-    [(means, 1.0), (lambda y, p: WHOLE(y, p), 2.0), (Called(), 2.0), (WHOLE, 1.0)],
-    ids=["its own mean", "a function that calls Keras' loss", "a class that does", "Keras' loss"],
+    [
+        (means, 1.0),
+        (lambda y, p: WHOLE(y, p), 2.0),
+        (Called().call, 2.0),
+        (Called(), 2.0),
+        (WHOLE, 2.0),
+        (WHOLE.call, 1.0),
+    ],
+    ids=[
+        "its own mean",
+        "a function that calls Keras' loss",
+        "a method that does",
+        "both",
+        "Keras' loss",
+        "its values",
+    ],
 )
 def test_what_keras_divided_by_the_number_of_replicas_is_multiplied_by_it(two_replicas, loss, factor):
     assert times_replicas(loss, CLASSES, LOGITS) == factor
