@@ -119,6 +119,9 @@ class ReplicatedModel:
     def before_first_step(self, batch) -> None:
         """Called under a strategy with the first batch of one replica, before `fit` or `evaluate` begins."""
 
+    def after_callbacks_began(self) -> None:
+        """Called before a function that trains runs for the first time."""
+
     def check_compiled(self, optimizer: keras.optimizers.Optimizer, jit_compile) -> None:
         """Refuses what neither Keras nor TensorFlow can do on replicas, and would tell in other words.
 
@@ -225,11 +228,15 @@ class _Reporting:
 
     def __init__(self, model, function, what):
         self.model, self.function, self.what = model, function, what
+        self.ran = False
 
     def __call__(self, iterator):
         self.model._reported = self.what
         if self.what == "training":  # Callbacks have begun: they may have unfrozen layers.
             _build_optimizer(self.model)
+        if self.what == "training" and not self.ran:
+            self.model.after_callbacks_began()
+        self.ran = True
         return self.function(iterator)
 
 

@@ -288,6 +288,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     @xla.checked(training=True)
     def train_step(self, data):
+        self._follow_flags()  # Those that this trace of the step has; they may have changed since `compile`.
         x, y, sample_weight = self._unpack(data)
         first_batch.require_finite(x)
         x, index = self._split_index(self.require_rows(x, teachers.layers_of(self.student)), training=True)
@@ -823,13 +824,15 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         self.check_compiled(optimizer, jit_compile)
         self._check_unchanged()
-        for network in self._followers():
-            teachers.follow_trainable(self.student, network)
+        self._follow_flags()
         compute_loss = self._compute_loss_of_student(loss)
-        per_output = [self._spread(value, argument) for value, argument in (
+        per_output = [self._spread(self._with_idle(value), argument) for value, argument in (
             (loss, "loss"), (loss_weights, "loss_weights"))]  # fmt: skip
         wanted = [spread_metrics(in_places(given, self._template, self._names, name, partly=True), self._template, name)
             for given, name in ((metrics, "metrics"), (weighted_metrics, "weighted_metrics"))]  # fmt: skip
+        for argument, given, of_outputs in (("loss", loss, per_output[0]), ("metrics", metrics, wanted[0]),
+                                            ("weighted_metrics", weighted_metrics, wanted[1])):  # fmt: skip
+            self._check_idle(argument, given, of_outputs)
         wanted = each_its_own(wanted)
         for output in self.outputs_of_student:
             place = output.place
@@ -855,6 +858,19 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             weighted_metrics=weighted_metrics, run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution, jit_compile=self.jit_compile,
         )  # fmt: skip
+
+    def _check_idle(self, argument, given, of_outputs):
+        """Refuses what `compile` is given for an output without a task; one value for all outputs is for the others."""
+        lists = isinstance(given, (list, tuple)), isinstance(self._template, (list, tuple))
+        if not isinstance(given, dict) and not (all(lists) and len(given) == len(self._template)):
+            return
+        trained = {output.place for output in self.outputs_of_student}
+        for place, value in enumerate(of_outputs):
+            if place not in trained and value:
+                raise ValueError(
+                    f"Argument `{argument}` must have nothing for output {self._names[place]!r}, which has no task and "
+                    f"is not trained: give it one with `task=`, or None here. Received: {value}"
+                )
 
     def get_compile_config(self):
         return keras.saving.serialize_keras_object(vars(self._given_to_compile)) if self.compiled else None
@@ -1000,6 +1016,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if self._is_first_step():
             self._before_first_step(keras.utils.unpack_x_y_sample_weight(batch)[0])
 
+    def after_callbacks_began(self) -> None:
+        """Called before a compiled training function runs for the first time: callbacks may have set weights."""
+        if self._is_first_step():
+            self._follow_student(at_first_step=True)
+
     def _before_first_step(self, x, say=True):
         """Makes the teacher the student, once more, and checks that it is."""
         self._follow_student(at_first_step=True)
@@ -1055,6 +1076,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 teachers.copy_network(self.student, network)
             self._synchronized = now
         self._unsaid = self._unsaid or changed
+
+    def _follow_flags(self):
+        """What is frozen moves in no network."""
+        for network in self._followers():
+            teachers.follow_trainable(self.student, network)
 
     def _follow_until_first_step(self):
         """Lets no stale teacher be asked. Not inside of compiled steps: who calls them has followed."""
@@ -1172,13 +1198,17 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _flat_weights(self, sample_weight):
         """Weights of the examples of each output; what has no task needs no entry, as it needs no labels."""
+        return self._spread(self._with_idle(sample_weight), "sample_weight")
+
+    def _with_idle(self, value):
+        """A dict by outputs with None for outputs without a task that it leaves out."""
         template = self._template
-        if isinstance(sample_weight, dict) and isinstance(template, (dict, list, tuple)):
-            trained = {output.place for output in self.outputs_of_student}
-            parts = template.items() if isinstance(template, dict) else zip(self._names, template, strict=False)
-            idle = [key for key, part in parts if not trained & set(keras.tree.flatten(part))]
-            sample_weight = dict.fromkeys(idle) | sample_weight
-        return self._spread(sample_weight, "sample_weight")
+        if not isinstance(value, dict) or not isinstance(template, (dict, list, tuple)):
+            return value
+        trained = {output.place for output in self.outputs_of_student}
+        parts = template.items() if isinstance(template, dict) else zip(self._names, template, strict=False)
+        idle = [key for key, part in parts if not trained & set(keras.tree.flatten(part))]
+        return dict.fromkeys(idle) | value
 
     def _note_labels(self, function, x, y):
         """Lets a step be traced anew for labels of another kind: TensorFlow would give both an unknown shape."""

@@ -80,11 +80,51 @@ def test_compile_refuses(arguments, sentence):
         model.compile(**arguments)
 
 
-def test_an_output_without_a_task_has_no_loss():
+def with_idle(outputs):
     inputs = keras.Input((4,))
-    heads = {name: keras.layers.Dense(3)(inputs) for name in "pq"}
-    model = keras_mt.MeanTeacher(keras.Model(inputs, heads), task={"p": None, "q": "regression"})
-    model.compile(loss={"p": None, "q": "mse"})
+    heads = [keras.layers.Dense(3, name=name)(inputs) for name in "pq"]
+    task = [None, "regression"]
+    as_dict = {"dict": lambda parts: dict(zip("pq", parts, strict=True)), "list": list}[outputs]
+    return keras_mt.MeanTeacher(keras.Model(inputs, as_dict(heads)), task=as_dict(task))
+
+
+@pytest.mark.parametrize("outputs", ["dict", "list"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"loss": {"p": None, "q": "mse"}},
+        {"loss": {"q": "mse"}, "loss_weights": {"q": 2.0}},
+        {"loss": "mse", "metrics": ["mae"]},
+        {"metrics": {"p": [], "q": ["mae"]}},
+        {"weighted_metrics": {"q": "mae"}},
+    ],
+    ids=str,
+)
+def test_an_output_without_a_task_needs_no_loss_and_no_metrics(outputs, arguments):
+    with_idle(outputs).compile(**arguments)
+
+
+@pytest.mark.parametrize("outputs", ["dict", "list"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"loss": {"p": "mse", "q": "mse"}},
+        {"metrics": {"p": ["mae"]}},
+        {"weighted_metrics": {"p": "mae", "q": "mae"}},
+    ],
+    ids=str,
+)
+def test_a_loss_or_metrics_for_an_output_without_a_task_are_refused(outputs, arguments):
+    argument = next(iter(arguments))
+    with pytest.raises(ValueError, match=f"`{argument}` must have nothing for output 'p', which has no task"):
+        with_idle(outputs).compile(**arguments)
+
+
+def test_a_list_of_losses_with_one_for_an_output_without_a_task_is_refused():
+    model = with_idle("list")
+    model.compile(loss=[None, "mse"], metrics=[None, ["mae"]])
+    with pytest.raises(ValueError, match="`metrics` must have nothing for output 'p'.*Received: \\['mae'\\]"):
+        model.compile(metrics=[["mae"], ["mae"]])
 
 
 def test_fit_warns_of_a_class_without_a_labeled_example(batch):

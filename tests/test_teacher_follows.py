@@ -1,4 +1,4 @@
-"""The teacher follows the student until the first step, and its `trainable` flags at each `compile`."""
+"""The teacher follows the student until the first step, and its `trainable` flags whenever a step is traced."""
 
 import keras
 import numpy as np
@@ -120,6 +120,39 @@ def test_predictions_and_a_batch_by_hand_follow_the_student_under_a_strategy_too
     same_weights(model)
 
 
+class When(keras.callbacks.Callback):
+    """Does something at the beginning of training, or of its first epoch."""
+
+    def __init__(self, moment, what):
+        super().__init__()
+        setattr(self, moment, lambda *_: what())
+
+
+@pytest.mark.parametrize("moment", ["on_train_begin", "on_epoch_begin"])
+@pytest.mark.parametrize("second", [None, 0.9], ids=["teacher", "second average"])
+def test_weights_that_a_callback_loads_before_the_first_step_reach_the_teacher(moment, second):
+    model = compiled(network(), second_ema_decay=second)
+    callbacks = [
+        When(moment, lambda: model.student.set_weights(LOADED)),
+        keras_mt.MeanTeacherCallback(1.0, verbose=False),
+    ]
+    model.fit(X, Y, verbose=0, callbacks=callbacks)
+    same_weights(model)
+    same_weights(model, model.predictor)
+
+
+def test_weights_that_a_callback_gives_both_networks_before_the_first_step_are_kept():
+    model = compiled(network())
+
+    def both():
+        model.student.set_weights(LOADED)
+        model.teacher.set_weights([2.0 * weight for weight in LOADED])
+
+    callback = keras_mt.MeanTeacherCallback(1.0, ema_decay=0.5, verbose=False)
+    model.fit(X, Y, verbose=0, callbacks=[When("on_train_begin", both), callback])
+    np.testing.assert_allclose(model.teacher.get_weights()[1], 1.5 * LOADED[1])
+
+
 # A `teacher=` of other layers, flags of variables -------------------------------------------------------------------
 
 
@@ -142,6 +175,31 @@ def test_what_is_frozen_stays_in_a_teacher_of_other_layers_and_lives_again(metho
     variance = base.layers[1].moving_variance.numpy()
     assert (variance != 1).all()
     np.testing.assert_allclose(base_of_teacher.layers[1].moving_variance, variance, rtol=1e-5)
+
+
+def test_what_a_callback_unfreezes_lives_in_both_networks():
+    student, base = nested()
+    base.trainable = False
+    model = keras_mt.MeanTeacher(student)
+    model.compile(SGD(0.0))
+    callbacks = [When("on_train_begin", lambda: setattr(base, "trainable", True)), keras_mt.MeanTeacherCallback(1.0)]
+    model.fit(5 * X + 3, Y, verbose=0, callbacks=callbacks)
+    variances = [network.layers[0].layers[1].moving_variance.numpy() for network in (student, model.teacher)]
+    assert (variances[0] != 1).all()
+    np.testing.assert_allclose(*variances, rtol=1e-5)
+
+
+def test_what_is_frozen_between_two_fits_moves_in_neither_network_once_the_step_is_traced_anew():
+    student = network(K.Dense(5), K.BatchNormalization(momentum=0.5))
+    model = keras_mt.MeanTeacher(student)
+    model.compile(SGD(0.0))
+    fit(model)
+    means = [network.layers[1].moving_mean for network in (student, model.teacher)]
+    student.layers[1].trainable = False
+    before = [mean.numpy() for mean in means]
+    fit(model, 5 * X + 3, decay=0.5)  # Another decay: with it the step is traced anew.
+    for mean, old in zip(means, before, strict=True):
+        np.testing.assert_array_equal(mean.numpy(), old)
 
 
 @keras.saving.register_keras_serializable("test_teacher_state")
