@@ -32,7 +32,7 @@ from keras_mt.outputs import Output, Sum
 from keras_mt.own_compute_loss import OwnComputeLoss
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.perturbation import DIVERGENCES
-from keras_mt.structures import as_rank, in_places, names_of, spread, spread_metrics
+from keras_mt.structures import Structure, as_rank, in_places, names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
 from keras_mt.trackers import Given, Named, Trackers, mean_or_nan
@@ -252,7 +252,10 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             )
         self._unsaid = False  # Whether the teacher took over a changed student, and nobody was told.
         self._copy_student(self._followers())
-        self.outputs_of_student = self._make_outputs(student_checks.output_spec(student))
+        spec = student_checks.output_spec(student)
+        self.outputs_of_student = self._make_outputs(spec)
+        flat = self._flat = Structure(spec).flat
+        flat(student_checks.output_spec(student, training=True), "training")
         option_checks.check_options(self)
         self.prediction_ensembles = self._make_ensembles()
         self._augment, self._augment_student, self._augment_teacher, self._augment_both = self._make_augmentations()
@@ -270,7 +273,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             self.average_updates = self.add_weight(
                 shape=(), initializer="zeros", dtype="int64", trainable=False, name="average_updates"
             )
-        self._passes = SeparatePasses(seed, separate_passes, statistics_of) if separate_passes else JointPasses(seed)
+        self._passes = (
+            SeparatePasses(seed, flat, separate_passes, statistics_of) if separate_passes else JointPasses(seed, flat)
+        )
         self._consistency_weight = None
         self._ema_decay = schedules.EMADecay(0.999, 0.999, 0)
         if second_ema_decay is not None:
@@ -599,7 +604,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         x, _ = self._split_index(x)
         sums = {}
         for name, network in self._networks().items():
-            outputs = keras.tree.flatten(network(x, training=False))
+            outputs = self._flat(network(x, training=False), "inference")
             labels = self._labels(y, outputs, sample_weight, None)
             rows = ops.cast(ops.shape(labels[0].mask)[0], "float32")
             added = list(network.losses)

@@ -1,5 +1,7 @@
 """The passes of a step: which network sees which rows of the batch, under which noise, with which statistics."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -16,10 +18,12 @@ class JointPasses:
 
     Args:
         seed: Seed of all noise.
+        flat: From what a network returns and the mode that it was in, `"training"`, to its flattened outputs;
+            `structures.Structure.flat` checks them.
     """
 
-    def __init__(self, seed: int):
-        self.seed = seed
+    def __init__(self, seed: int, flat: Callable[..., list]):
+        self.seed, self.flat = seed, flat
 
     def student(self, network: keras.Model, x, step) -> tuple[list, list]:
         """Returns the outputs `[batch, ...]` of the student in training mode, and what its layers add to the loss.
@@ -71,7 +75,7 @@ class JointPasses:
 
     def _noisy(self, network, x, step, draw):
         set_noise(noise_variables(network), self.seed, step, draw)
-        return keras.tree.flatten(network(x, training=True))
+        return self.flat(network(x, training=True), "training")
 
     def _without_moving(self, network, x, step, draw):
         before = snapshot_statistics(network)
@@ -88,14 +92,15 @@ class SeparatePasses(JointPasses):
 
     Args:
         seed: Seed of all noise.
+        flat: As above.
         num_labeled: The first so many rows of each batch are the labeled ones; with several replicas, the first of each
             replica's rows.
         statistics_of: Whose pass updates running statistics: `"labeled"` rows', the student's alone, or `"unlabeled"`
             rows', of both networks.
     """
 
-    def __init__(self, seed: int, num_labeled: int, statistics_of: str = "labeled"):
-        super().__init__(seed)
+    def __init__(self, seed: int, flat: Callable[..., list], num_labeled: int, statistics_of: str = "labeled"):
+        super().__init__(seed, flat)
         self.num_labeled, self.statistics_of = num_labeled, statistics_of
 
     def student(self, network, x, step):

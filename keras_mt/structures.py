@@ -99,6 +99,55 @@ def _spread_metrics(given, template, argument):
     return [metrics for part, of_output in parts for metrics in _spread_metrics(part, of_output, argument)]
 
 
+class Structure:
+    """The structure of what a student returns: where its outputs are, their ranks and last axes.
+
+    Args:
+        spec: The outputs that it was wrapped with, symbolic tensors.
+    """
+
+    def __init__(self, spec):
+        self._parts = _parts(spec)
+
+    def flat(self, outputs, when: str) -> list:
+        """Returns flattened outputs, in the order that arguments and labels are flattened in.
+
+        Args:
+            outputs: What a network returned; looked at while a step is traced.
+            when: In which mode, as a sentence says it.
+
+        Raises:
+            ValueError: If these are not the outputs that the student was wrapped with.
+        """
+        found = _parts(outputs)
+        if len(found) != len(self._parts) or not all(map(_fits, found, self._parts)):
+            raise ValueError(
+                "The student must return the same outputs in training and in inference: give those of training alone "
+                "in both modes, and each a `task` of its own (None for one that is not trained). Received: "
+                f"{_shown(found)} in {when}, {_shown(self._parts)} when it was wrapped"
+            )
+        return keras.tree.flatten(outputs)
+
+
+def _parts(outputs):
+    """Pairs of the path of each output and its shape, of which what nobody knows is None."""
+    shapes = [(path, getattr(part, "shape", None)) for path, part in keras.tree.flatten_with_path(outputs)]
+    return [(path, tuple(s) if getattr(s, "rank", s) is not None else None) for path, s in shapes]
+
+
+def _fits(found, expected):
+    (path, shape), (expected_path, expected_shape) = found, expected
+    if path != expected_path or None in (shape, expected_shape):
+        return path == expected_path
+    last = {size for size in (*shape[-1:], *expected_shape[-1:]) if size is not None}
+    return len(shape) == len(expected_shape) and len(last) <= 1
+
+
+def _shown(parts):
+    named = [("".join(f"[{key!r}]" for key in path), shape) for path, shape in parts]
+    return ", ".join(f"outputs{path} of shape {shape}" for path, shape in named) or "none"
+
+
 def names_of(template, student: keras.Model | None = None) -> list[str]:
     """Returns the names of outputs, as Keras has them: keys of a dict, else the names of the layers, if they tell."""
     if isinstance(template, dict):

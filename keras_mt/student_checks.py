@@ -1,5 +1,6 @@
 """What is asked of a student when it is wrapped: that it is built, which outputs it has, what it ends in."""
 
+import itertools
 import warnings
 
 import keras
@@ -32,15 +33,20 @@ def check_built(student: keras.Model) -> None:
         )
 
 
-def output_spec(student: keras.Model):
-    """Returns the structure of a student's outputs as symbolic tensors; None if a subclassed one does not tell."""
+def output_spec(student: keras.Model, training: bool = False):
+    """Returns the structure of a student's outputs as symbolic tensors; None if a subclassed one does not tell.
+
+    Args:
+        student: The student.
+        training: In which mode, of a subclassed one whose `call` has such an argument.
+    """
     if isinstance(getattr(student, "outputs", None), (list, tuple)) and student.outputs:
         return student.outputs[0] if isinstance(student, keras.Sequential) else student.output
     config = student.get_build_config() or {}
     shapes = config.get("input_shape", config.get("shapes_dict"))
-    for dtype in ("float32", "int32"):
+    for dtype, mode in itertools.product(("float32", "int32"), ({"training": training}, {})):
         try:
-            return student.compute_output_spec(_symbolic(shapes, dtype))
+            return student.compute_output_spec(_symbolic(shapes, dtype), **mode)
         except Exception:  # Whatever the network's own code raises on a symbolic input.
             continue
     return None
