@@ -21,7 +21,10 @@ _SURELY_BOTH = 16  # So many labels are not all "yes" by chance.
 
 
 def call_loss(loss, y_true, y_pred) -> tf.Tensor:
-    """Returns the values of a loss before any reduction, with operands of the dtype that Keras gives them."""
+    """Returns the values of a loss before any reduction, with operands of the dtype that Keras gives them.
+
+    What the loss itself leaves out, by `ignore_class`, is Keras' mask of the values.
+    """
     if not isinstance(loss, keras.losses.Loss) or overrides_call(loss):
         dtype, function = keras.config.floatx(), loss
     else:
@@ -30,11 +33,16 @@ def call_loss(loss, y_true, y_pred) -> tf.Tensor:
     values = ops.convert_to_tensor(function(y_true, y_pred))
     if function_of(loss) is not None:  # Values of one that is Keras' alone are divided by nothing.
         return values
-    return values * ops.cast(times_replicas(function, y_true, y_pred), values.dtype)
+    scaled, kept = values * ops.cast(times_replicas(function, y_true, y_pred), values.dtype), keras_mask(values)
+    if kept is not None:
+        scaled._keras_mask = kept
+    return scaled
 
 
 def value_of_labeled(output, labels, outputs, of_student: Callable | None = None) -> tuple[tf.Tensor, bool]:
     """Returns an output's loss for the labeled examples alone, as if no others were there, and whether it is a sum.
+
+    Where the loss itself ignores some positions (`ignore_class`), its mean is over the others that have a label.
 
     Args:
         output: The `outputs.Output`.
@@ -74,19 +82,24 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
             )
         tasks.require(whole, _partly_labeled(output))
         return values, False
-    w = as_rank(w, values)
+    kept, w, m = keras_mask(values), as_rank(w, values), as_rank(m, values)
     missing = len(w.shape) - len(values.shape)
     if missing > 0:
         # One number for some labels, such as all columns of an example: they need weights that are alike.
         axes = tuple(range(-missing, 0))
         alike = ops.all(ops.min(w, axis=axes) == ops.max(w, axis=axes))
         tasks.require(alike, _partly_weighted(output) if labels.weighted else _partly_labeled(output))
-        w = ops.max(w, axis=axes)
+        w, m = ops.max(w, axis=axes), ops.max(m, axis=axes)
     if labels.weighted or len(mask.shape) > 1:
         values = values * ops.cast(w, values.dtype)
+    if kept is not None:  # Not what is padding either, which has no label.
+        kept = as_rank(ops.cast(kept, values.dtype), values) * ops.cast(m, values.dtype) * ops.ones_like(values)
+        values, w = values * kept, ops.cast(w, values.dtype) * kept
     reduction = getattr(output.loss, "reduction", None)
     if reduction == "mean_with_sample_weight":
         return ops.divide_no_nan(ops.sum(values), ops.sum(ops.cast(w, values.dtype) * ops.ones_like(values))), False
+    if kept is not None and reduction != "sum":
+        return ops.divide_no_nan(ops.sum(values), ops.sum(kept)), False
     if by_column:
         values = ops.mean(values, axis=-1)
     if reduction == "sum":
