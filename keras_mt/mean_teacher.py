@@ -669,6 +669,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             for name, share in goal.shares.items():
                 if share is not None:
                     weights = ops.ones_like(share) * (1.0 if counted is None else as_rank(counted, share))
+                    if of_output.padding is not None:
+                        weights *= as_rank(of_output.padding, share)
                     sums[output.metric_name(name)] = self._trackers.sums(share, weights)
         self._trackers.add(sums)
         return self.logs_of_replica(self.get_metrics_result())

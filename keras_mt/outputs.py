@@ -275,7 +275,8 @@ class Output:
     def class_balance(self, trust, outputs, labeled):
         """Returns how far the mean prediction over unlabeled rows of all replicas is from all classes alike.
 
-        `-Σ log(mean p) / C`, times C, times the mean trust of these rows; a part of it on each replica.
+        `-Σ log(mean p) / C`, times C, times the mean trust of these rows; a part of it on each replica. Both are means
+        over positions that are no padding.
 
         Args:
             trust: Float32 weights of the target, or None for 1.
@@ -284,11 +285,14 @@ class Output:
         """
         unlabeled = ops.cast(ops.logical_not(labeled), "float32")
         predictions = ops.cast(self.task.probabilities(self.logits(outputs)), "float32")
-        predictions = ops.mean(predictions, axis=tuple(range(1, self.rank - 1)))
-        trust = ops.ones_like(unlabeled) if trust is None else trust
-        trust = ops.mean(ops.reshape(trust, (ops.shape(unlabeled)[0], -1)), axis=1)
+        trust, real = ops.ones_like(unlabeled) if trust is None else trust, ops.ones_like(unlabeled)
+        if (padding := keras_mask(outputs)) is not None:
+            padding = ops.cast(padding, "float32")
+            predictions, trust = predictions * as_rank(padding, predictions), as_rank(trust, padding) * padding
+            real = _mean_of_rows(padding)
+        predictions, trust = ops.mean(predictions, axis=tuple(range(1, self.rank - 1))), _mean_of_rows(trust)
         sums = [
-            ops.sum(unlabeled),
+            ops.sum(unlabeled * real),
             ops.sum(unlabeled * trust),
             *ops.unstack(ops.sum(unlabeled[:, None] * predictions, axis=0), self.shape[-1]),
         ]
@@ -372,6 +376,10 @@ class Output:
             return True
 
         tf.cond(ops.any(examples), update, lambda: False)
+
+
+def _mean_of_rows(values):
+    return ops.mean(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
 
 
 def _rows_with_any(values):

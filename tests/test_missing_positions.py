@@ -150,3 +150,38 @@ def test_a_float16_step_that_was_skipped_does_not_enter_the_memory_of_prediction
     assert int(optimizer.iterations) == 1
     np.testing.assert_array_equal(memory.averages, kept[0])
     np.testing.assert_array_equal(memory.visits, kept[1])
+
+
+@pytest.mark.parametrize("passes", [None, 3], ids=["joint", "separate"])
+@pytest.mark.parametrize("kind", ["Embedding", "Masking"])
+def test_padding_counts_neither_in_class_balance_nor_in_shares_of_targets(kind, passes):
+    student, x = tagger(kind)
+    confident = keras_mt.losses.Confident("mse", threshold=0.4)
+    model = keras_mt.MeanTeacher(student, consistency=confident, class_balance=0.1, separate_passes=passes)
+    model.teacher.set_weights([w + RANDOM.normal(size=w.shape) for w in model.teacher.get_weights()])
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    keras_mt.MeanTeacherCallback(1.0, verbose=False).set_model(model)
+    predictions, targets = (tf.nn.softmax(n(x)).numpy() for n in (model.student, model.teacher))
+    got = model.train_on_batch(x, TAGS, return_dict=True)
+
+    sure, unlabeled = targets.max(-1) >= 0.4, REAL & (np.arange(6) >= 3)[:, None]
+    counted = unlabeled if passes else REAL
+    assert got["confident_share"] == pytest.approx(sure[counted].mean(), rel=1e-5)
+    cost = (np.square(predictions - targets).mean(-1) * sure)[counted].sum() / REAL.sum()
+    balance = -np.log(predictions[unlabeled].mean(axis=0)).sum() * sure[unlabeled].mean()
+    assert got["consistency_cost"] == pytest.approx(cost + 0.1 * balance, rel=1e-5)
+
+
+def test_padding_is_not_certain():
+    student = keras.Sequential([keras.Input((5,)), K.Embedding(6, 4, mask_zero=True), K.Dropout(1e-7), K.Dense(3)])
+    student.layers[-1].kernel.assign(RANDOM.normal(size=(4, 3)) * 20)
+    p = tf.nn.softmax(student(TOKENS)).numpy()
+    entropy = -(p * np.log(p)).sum(-1) / np.log(3)
+    start = np.unique(entropy.round(3))[2:4].mean()  # Between two of six tokens.
+    certain = entropy < start
+    assert certain[REAL].mean() != certain.mean()
+    model = keras_mt.MeanTeacher(student, uncertainty=keras_mt.Uncertainty(2, start=start, rampup_steps=10**6))
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    keras_mt.MeanTeacherCallback(1.0, verbose=False).set_model(model)
+    got = model.train_on_batch(TOKENS, TAGS, return_dict=True)
+    assert got["certain_share"] == pytest.approx(certain[REAL].mean(), rel=1e-5)
