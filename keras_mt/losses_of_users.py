@@ -82,6 +82,7 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
             )
         tasks.require(whole, _partly_labeled(output))
         return values, False
+    require_reduction(output.loss, f"loss of {output}", values)
     kept, w, m = keras_mask(values), as_rank(w, values), as_rank(m, values)
     missing = len(w.shape) - len(values.shape)
     if missing > 0:
@@ -180,6 +181,26 @@ def check_hinge(output, labels, whole: bool) -> None:
         )
 
 
+def require_reduction(loss, what: str, values=None) -> None:
+    """Raises a `ValueError` if a loss has several values and does not say what is made of them.
+
+    Keras would train on their sum, and here they would be a mean.
+
+    Args:
+        loss: The loss.
+        what: What it is called in a sentence.
+        values: What it gave; None before it is called, when those of Keras and of this package are known to be several.
+    """
+    if not isinstance(loss, keras.losses.Loss) or loss.reduction not in (None, "none"):
+        return
+    known = function_of(loss) is not None or type(loss).__module__.startswith("keras_mt.")
+    if known if values is None else values.shape.rank:
+        raise ValueError(
+            f'The {what}, {loss.name}, must say what is made of its values: reduction="sum_over_batch_size" for their '
+            f'mean, or "sum". Received: reduction={loss.reduction!r}'
+        )
+
+
 def require_form(function, what: str, labels, output) -> None:
     """Raises a `ValueError` if a loss or metric of Keras would read labels of classes as what they are not.
 
@@ -209,7 +230,12 @@ def require_form(function, what: str, labels, output) -> None:
 
 def _called_whole(loss, y, p, *weights):
     """The value of a loss that overrides `__call__`, as it is on a single device."""
-    value = ops.mean(loss(y, p, *weights))
+    value = ops.convert_to_tensor(loss(y, p, *weights))
+    if value.shape.rank:
+        raise ValueError(
+            f"A loss that overrides `__call__` must return one number for a batch. Received: {type(loss).__name__}, "
+            f"which returns values of shape {tuple(value.shape)}; return their mean, or override `call` alone"
+        )
     return value * ops.cast(times_replicas(loss, y, p), value.dtype)
 
 

@@ -25,7 +25,7 @@ from keras_mt import (
 )
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
-from keras_mt.losses_of_users import check_hinge
+from keras_mt.losses_of_users import check_hinge, require_reduction
 from keras_mt.losses_on_replicas import times_replicas
 from keras_mt.metrics_of_users import each_its_own, name_in_logs
 from keras_mt.outputs import Output, Sum
@@ -237,6 +237,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self.top5 = top5
         self.logit_distance_weight = logit_distance_weight
         self.logit_distance = logit_distance or losses.LogitDistance()
+        require_reduction(self.logit_distance, "logit distance")
         self.teacher_weights = teacher_weights
         self.teacher_statistics = teacher_statistics
         self.from_logits = from_logits
@@ -521,6 +522,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         distance = []
         if self.logit_distance_weight:
             value = self.logit_distance(outputs[0], outputs[1])
+            require_reduction(self.logit_distance, "logit distance", value)
             value *= times_replicas(self.logit_distance, outputs[0], outputs[1])
             if self.logit_distance.reduction != "sum":
                 value *= ops.cast(rows / rows_of_all, value.dtype)  # The mean over this replica's rows.

@@ -13,7 +13,7 @@ from keras_mt.distribution import sum_over_replicas
 from keras_mt.losses import ClassificationCost, Confident, LabeledPositions, MultiLabelCost, RegressionCost
 from keras_mt.losses.functions_of_keras import OF_PROBABILITIES, bound, function_of, takes_logits
 from keras_mt.losses.labeled_positions import overrides_call
-from keras_mt.losses_of_users import call_loss, is_mean_of_columns, value_of_labeled
+from keras_mt.losses_of_users import call_loss, is_mean_of_columns, require_reduction, value_of_labeled
 from keras_mt.metrics_of_users import MetricOfOutput
 from keras_mt.structures import as_rank, keras_mask
 from keras_mt.tasks import TASKS
@@ -110,6 +110,7 @@ class Output:
         self.task_name, self.task = task, TASKS[task]
         self.consistency_weight, self.from_logits, self.reduction = consistency_weight, from_logits, reduction
         self.consistency = self.task.consistency(consistency)
+        require_reduction(self.consistency, f"consistency cost of {self}")
         self.labels_name = "Argument `y`" + (f" of output {name!r}" if name else "")
         self.loss, self.loss_weight, self.compute_loss, self.metrics = None, 1.0, None, ()
         self.loss_is_mean_of_columns = False
@@ -201,7 +202,11 @@ class Output:
         if self.has_own_loss():
             values = call_loss(self.loss, labels.values, outputs)
             total = ops.sum(values * ops.cast(labels.weight, values.dtype))
-            return Sum(total, labels.places if self.reduction == "batch" else ops.sum(labels.weight))
+            if self.loss.reduction == "sum":
+                (of_all,) = sum_over_replicas([labels.places])
+                return Sum(total * ops.cast(of_all, total.dtype), labels.places)
+            by_labels = self.reduction == "labeled" or self.loss.reduction == "mean_with_sample_weight"
+            return Sum(total, ops.sum(labels.weight) if by_labels else labels.places)
         examples = labels.examples
         labeled = of_all = ops.sum(ops.cast(examples, "float32"))
         if getattr(self.loss, "reduction", None) == "sum":
@@ -242,6 +247,7 @@ class Output:
         """
         padding = keras_mask(outputs)
         values = call_loss(self.cost_of_consistency, target, self.logits(outputs))
+        require_reduction(self.consistency, f"consistency cost of {self}", values)
         if trust is not None and values.shape.rank:
             while len(trust.shape) > len(values.shape):  # A cost that is a mean over yes-or-no outputs.
                 trust = ops.mean(trust, axis=-1)
@@ -262,7 +268,7 @@ class Output:
         if mask is not None:
             mask = as_rank(mask, values)
             values = values * ops.cast(mask, values.dtype)
-        total, reduction = ops.sum(values), self.cost_of_consistency.reduction
+        total, reduction = ops.sum(values), self.consistency.reduction
         if reduction == "sum":
             (of_all,) = sum_over_replicas([count])
             return Sum(total * ops.cast(of_all, total.dtype), count)
@@ -333,6 +339,7 @@ class Output:
             inner = self._loss(identifier.loss)
             same = inner is identifier.loss
             return identifier if same else LabeledPositions(inner, identifier.name, reduction=identifier.reduction)
+        require_reduction(identifier, f"loss of {self}")
         function = function_of(identifier)
         name = getattr(identifier, "name", None) or getattr(function, "__name__", "")
         if function is keras.losses.categorical_generalized_cross_entropy and self.task_name != "multiclass":

@@ -69,9 +69,7 @@ def train(panel: str, points: np.ndarray, labels: np.ndarray) -> keras.Model:
         ]
     )
     model = keras_mt.MeanTeacher(student, method=method, num_examples=len(points), **ADDED.get(panel, {}))
-    # The classification cost as a mean over the two labeled points, not over the whole batch.
-    loss = keras_mt.losses.ClassificationCost(reduction="mean_with_sample_weight")
-    model.compile(keras.optimizers.Adam(0.01), loss=loss)
+    model.compile(keras.optimizers.Adam(0.01))
     callback = keras_mt.MeanTeacherCallback(
         WEIGHTS.get(panel, 30.0), rampup_steps=STEPS // 5, ema_decay=0.95, verbose=False
     )

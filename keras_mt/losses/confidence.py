@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_mt.losses.consistency import get_consistency
-from keras_mt.losses.labeled_positions import overrides_call
+from keras_mt.losses.labeled_positions import one_reduction, overrides_call
 from keras_mt.losses.multilabel import SigmoidKLConsistency, SigmoidMSEConsistency
 
 # Logits of a target that is one class: its softmax is exactly 0 and 1 in float32, and differences of it stay finite.
@@ -27,6 +27,7 @@ class Confident(keras.losses.Loss):
             (2018), 0.97 in French et al. (2020).
         temperature: T of the sharpening; 1 for none.
         hard: Whether the target is the most likely class.
+        reduction: As of any loss; by default that of `loss`, if it is an object.
 
     Call arguments:
         y_true: The target's logits `[batch, ..., classes]`.
@@ -61,13 +62,13 @@ class Confident(keras.losses.Loss):
         reduction: str | None = "sum_over_batch_size",
         name: str = "confident",
     ):
-        super().__init__(name=name, reduction=reduction)
+        super().__init__(name=name, reduction=one_reduction(reduction, loss))
         if not 0.0 <= threshold <= 1.0:
             raise ValueError(f"Argument `threshold` must be in the range [0, 1]. Received: threshold={threshold}")
         if not 0.0 < temperature < float("inf"):
             raise ValueError(f"Argument `temperature` must be positive. Received: temperature={temperature}")
         self.loss, self.threshold, self.temperature, self.hard = loss, threshold, temperature, hard
-        self.cost, self._each = get_consistency(loss, reduction), isinstance(loss, _SIGMOID)
+        self.cost, self._each = get_consistency(loss, self.reduction), isinstance(loss, _SIGMOID)
 
     def of_task(self, task) -> "Confident":
         """Returns the same around the cost that its name means for a task; `tasks.Task.consistency` asks for it."""

@@ -4,10 +4,32 @@ from collections.abc import Callable
 
 import keras
 
+_MEANS = ("sum_over_batch_size", "mean")  # The default, and its other name.
+
 
 def overrides_call(loss) -> bool:
     """Whether a loss reduces by itself: its class overrides `__call__`, which is all of it that Keras uses then."""
     return isinstance(loss, keras.losses.Loss) and type(loss).__call__ is not keras.losses.Loss.__call__
+
+
+def one_reduction(given: str | None, loss) -> str | None:
+    """Returns the reduction of what wraps a loss: its own, or the loss's, whichever is not the default.
+
+    Args:
+        given: Its own.
+        loss: What is wrapped; of what is no `keras.losses.Loss`, or reduces by itself, nothing is looked at.
+
+    Raises:
+        ValueError: If neither is the default, and they differ.
+    """
+    if not isinstance(loss, keras.losses.Loss) or overrides_call(loss) or loss.reduction in _MEANS:
+        return given
+    if given not in (*_MEANS, loss.reduction):
+        raise ValueError(
+            f"Argument `reduction` must be given once, or alike for both losses. Received: reduction={given!r} around "
+            f"{loss.name} with reduction={loss.reduction!r}"
+        )
+    return loss.reduction
 
 
 @keras.saving.register_keras_serializable(package="keras_mt")
@@ -21,6 +43,7 @@ class LabeledPositions(keras.losses.Loss):
     Args:
         loss: A `keras.losses.Loss`, or a function of `(y_true, y_pred)`.
         name: Name of the loss.
+        reduction: As of any loss; by default that of `loss`.
 
     Call arguments:
         y_true: Labels `[batch, ...]`; inside `MeanTeacher` those of labeled positions, `[positions]`.
@@ -40,7 +63,8 @@ class LabeledPositions(keras.losses.Loss):
     """
 
     def __init__(self, loss: keras.losses.Loss | Callable, name="labeled_positions", **kwargs):
-        super().__init__(name=name, **kwargs)
+        reduction = one_reduction(kwargs.pop("reduction", "sum_over_batch_size"), loss)
+        super().__init__(name=name, reduction=reduction, **kwargs)
         self.loss = loss
 
     def call(self, y_true, y_pred):
