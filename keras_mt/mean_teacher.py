@@ -36,6 +36,7 @@ from keras_mt.structures import Structure, as_rank, in_places, names_of, spread,
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
 from keras_mt.trackers import Given, Named, Trackers, mean_or_nan
+from keras_mt.unlabeled_numbers import check_unlabeled_numbers
 from keras_mt.views import (
     PERTURBATION,
     STRONG_STUDENT_VIEW,
@@ -958,6 +959,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self._set_class_weight(class_weight)
         self._note_labels("train_function", x, y)
         if self._is_first_step():
+            self._check_first_labels(y)
             self._before_first_step(x)
         with self._sentences():
             return super().train_on_batch(x, y, sample_weight, None, return_dict)
@@ -1236,6 +1238,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             if isinstance(labels, np.ndarray):
                 tasks.check_arrays(output.task_name, labels, self._given_shape(output), output.labels_name, trained)
                 check_hinge(output, labels, whole=True)
+                check_unlabeled_numbers(output, labels, whole=True)
         if self.prediction_ensembles and isinstance(x, (tuple, list)) and len(x) > 1:
             example = x[1]
             if isinstance(example, np.ndarray) and (example.min() < 0 or example.max() >= self.num_examples):
@@ -1250,6 +1253,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             if hasattr(labels, "shape") and hasattr(labels, "dtype"):
                 tasks.check_shape(output.task_name, labels, self._given_shape(output), output.labels_name)
                 check_hinge(output, labels, whole=False)
+                check_unlabeled_numbers(output, labels, whole=False)
 
     def _given_shape(self, output):
         """The shape of an output as labels must have it, of which a shared augmentation may change the sizes."""

@@ -44,7 +44,7 @@ def two_stream(
         unlabeled_label: What stands for "no label": -1 (the default), or NaN for outputs of the task `"regression"`.
             One value, or a structure like that of the labels with a value for each output. Given NaN alone, outputs of
             integers, which can't be NaN, have -1. Where nothing is given, floats must look like classes: whole numbers
-            or rows of probabilities.
+            or rows of probabilities. Ages and counts do as well: make floats of them, and give NaN.
 
     Returns:
         A data set of `(x, labels)`, each of shape `[batch_size, ...]`. The labels of the last
