@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import types
 import warnings
@@ -36,6 +37,7 @@ from keras_mt.structures import Structure, as_rank, in_places, names_of, spread,
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
 from keras_mt.trackers import Given, Named, Trackers, mean_or_nan
+from keras_mt.unit_interval import stays_in_unit_interval
 from keras_mt.unlabeled_numbers import check_unlabeled_numbers
 from keras_mt.views import (
     PERTURBATION,
@@ -1047,9 +1049,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         for network in self._followers():
             outputs, layers = teachers.check_same_answers(self.student, network, rows)
         for output in self.outputs_of_student:
-            activation = student_checks.activation_of(layers[output.place])
-            student_checks.check_probabilities(output.task_name, output.from_logits, activation, str(output))
-            student_checks.check_values(output.task_name, output.from_logits, outputs[output.place], str(output))
+            about = output.task_name, output.from_logits
+            for place in {output.place, output.consistency_place}:
+                activation = student_checks.activation_of(layers[place])
+                student_checks.check_probabilities(*about, activation, str(output))
+                stays_between = functools.partial(stays_in_unit_interval, self.student, rows, place)
+                student_checks.check_values(*about, outputs[place], str(output), stays_between)
         self._compared = True
 
     def _rows_to_compare(self):

@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from collections.abc import Callable
 
 import keras
 
@@ -133,7 +134,9 @@ def check_probabilities(task: str, from_logits: bool, activation: str | None, ou
         )
 
 
-def check_values(task: str, from_logits: bool, values, output: str) -> None:
+def check_values(
+    task: str, from_logits: bool, values, output: str, stays_between: Callable[[], bool] = lambda: False
+) -> None:
     """Checks some of the student's outputs: what the layers did not show.
 
     Args:
@@ -141,6 +144,7 @@ def check_values(task: str, from_logits: bool, values, output: str) -> None:
         from_logits: What was said of the outputs.
         values: Eager tensor `[examples, ..., classes]`.
         output: What the output is called in a sentence.
+        stays_between: Asked of outputs in [0, 1] only: whether they stay there under other weights.
 
     Raises:
         ValueError: If probabilities were called logits, or the other way round.
@@ -155,6 +159,11 @@ def check_values(task: str, from_logits: bool, values, output: str) -> None:
         raise ValueError(
             f"The student gives probabilities ({output}: rows in [0, 1] that sum to 1), so `from_logits` must be "
             "False. Received: from_logits=True"
+        )
+    if from_logits and between and ((values > 0) & (values < 1)).any() and stays_between():
+        raise ValueError(
+            f"The student gives numbers in [0, 1] whatever its weights are ({output}), as a sigmoid does, so "
+            "`from_logits` must be False. Received: from_logits=True"
         )
     if not from_logits and not (between and (task != "multiclass" or to_one)):
         allowed = "rows in [0, 1] that sum to 1" if task == "multiclass" else "numbers in [0, 1]"

@@ -234,11 +234,11 @@ def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> tuple[l
     Raises:
         ValueError: Naming the first layer whose outputs differ.
     """
-    first, again = _answers(student, x), _answers(student, x)
+    first, again = answers(student, x), answers(student, x)
     answer = first[0], [_layer_of(output, first[1]) for output in first[0]]
     if any(not _alike(a, b) for a, b in zip(first[0], again[0], strict=True)):
         return answer  # The student draws at random in inference mode too: nothing can be compared.
-    second = _answers(teacher, x, student)
+    second = answers(teacher, x, student)
     if len(first[0]) == len(second[0]) and all(_alike(a, b) for a, b in zip(first[0], second[0], strict=True)):
         return answer
     name = _first_difference(first[1], second[1])
@@ -248,8 +248,8 @@ def check_same_answers(student: keras.Model, teacher: keras.Model, x) -> tuple[l
     )
 
 
-def _answers(network, x, like=None):
-    """The outputs of a network, and its innermost layers with theirs, in the order of computation.
+def answers(network: keras.Model, x, like: keras.Model | None = None) -> tuple[list, list]:
+    """Returns the flattened outputs of a network, and its innermost layers with theirs, in the order of computation.
 
     All that a pass moves is put back: states of recurrent layers, counters, vectors of a power iteration.
 
