@@ -9,6 +9,10 @@ import tensorflow as tf
 
 from keras_mt import tasks
 
+_FINITE = "Argument `x` must hold finite numbers."
+# Where the student itself does, augmentation and mixing would spread what is missing before.
+_REPLACE = "replace them before `fit`, also where the student does so itself; a column of its own can say which they were"
+
 
 def peek(x, y, count: int) -> tuple[list[tuple], object]:
     """Returns some first batches of what `fit` was given.
@@ -140,7 +144,7 @@ def require_finite(x) -> None:
     """Checks a batch inside of a step, as `check_finite` does arrays."""
     parts = [part for part in keras.tree.flatten(x) if isinstance(part, tf.Tensor) and part.dtype.is_floating]
     for part in parts:
-        tasks.require(tf.reduce_all(tf.math.is_finite(part)), "Argument `x` must hold finite numbers. Received: others")
+        tasks.require(tf.reduce_all(tf.math.is_finite(part)), f"{_FINITE} Received: others; {_REPLACE}")
 
 
 def check_finite(x) -> None:
@@ -154,4 +158,4 @@ def check_finite(x) -> None:
             raise ValueError(f"Argument `x` must hold examples. Received: an array of shape {array.shape}")
         if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise ValueError(f"Argument `x` must hold finite numbers. Received: {array[where]} at index {where}")
+            raise ValueError(f"{_FINITE} Received: {array[where]} at index {where}; {_REPLACE}")

@@ -274,7 +274,7 @@ def test_labels_that_are_not_dense_are_refused_in_a_sentence(kind):
 def test_examples_of_a_data_set_that_are_not_finite_are_refused_before_they_train_anything():
     x = np.where(np.arange(12)[:, None] > 9, np.nan, X).astype("float32")
     model = wrapped()
-    with pytest.raises(ValueError, match="`x` must hold finite numbers"):
+    with pytest.raises(ValueError, match="`x` must hold finite numbers. Received: others; replace them before `fit`"):
         fitted(tf.data.Dataset.from_tensor_slices((x, CLASSES)).batch(4), model=model)
     assert all(np.isfinite(w).all() for w in model.get_weights())
 

@@ -21,7 +21,7 @@ def with_(array, value, index=3):
 CASES = {
     "NaN pixel": (
         lambda x, y: (with_(x, np.nan, (5, 2, 2, 0)), y),
-        r"finite numbers. Received: nan at index \(5, 2, 2, 0\)",
+        r"finite numbers. Received: nan at index \(5, 2, 2, 0\); replace them before `fit`",
     ),
     "infinite pixel": (lambda x, y: (with_(x, np.inf), y), "finite numbers. Received: inf"),
     "no examples": (lambda x, y: (x[:0], y[:0]), r"must hold examples. Received: an array of shape \(0, 12, 12, 1\)"),
