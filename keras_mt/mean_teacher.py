@@ -1,5 +1,6 @@
 """The method: noise twice, two passes, two costs, one optimizer step, one average."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -704,6 +705,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             names += [output.metric_name(name) for name in of_output]
             derived += [output.metric_name(name) for name in losses_of_networks] if several else []
             others += [output.metric_name(name) for name in ("labeled_per_batch", *self._shares_of_targets(output))]
+        twice = [name for name, count in collections.Counter([*names, *derived, *others]).items() if count > 1]
+        if twice:
+            raise ValueError(
+                "Outputs of the student (keys of a dict, or layers) need other names: two logs would be called "
+                f"{twice[0]!r}. Received: outputs {[output.name for output in self.outputs_of_student]}"
+            )
         return Trackers([*names, *others], ["consistency_weight", "ema_decay"], lower_is_better=[*names, *derived])
 
     def _names_of_losses(self):
@@ -769,6 +776,27 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             kept |= {name: results[name] for name in names if name in results}
             kept |= {of_output.name: results[of_output.name] for of_output in output.metrics}
         return kept
+
+    def _flatten_metrics_in_order(self, logs):
+        """What is returned without `return_dict`: first, in Keras' order, what Keras would return; then the rest.
+
+        Where Keras has the losses of several outputs, training has their classification costs.
+        """
+        # Private, and Keras is pinned: it looks for names in its own metrics of `compile` alone.
+        trained, losses_of_outputs = self.outputs_of_student, []
+        given = [metric.name for output in trained for metric in output.metrics]
+        if len(trained) > 1:  # Losses are in the order of the dict of losses, or of outputs; metrics sorted by name.
+            loss = self._given_to_compile.loss
+            keys = (
+                [] if not isinstance(self._template, dict) else list(loss if isinstance(loss, dict) else self._template)
+            )
+            cost = "classification_cost" if self._reported == "training" else "loss"
+            places = {f"{key}_{cost}": place for place, key in enumerate(keys)}
+            names = [output.metric_name(cost) for output in trained]
+            given, losses_of_outputs = sorted(given), sorted(names, key=lambda name: places.get(name, len(places)))
+        first = ["loss", *losses_of_outputs, *given, *(metric.name for metric in self._metrics_of_student)]
+        first = [name for name in dict.fromkeys(first) if name in logs]
+        return [logs[name] for name in (*first, *sorted(set(logs) - set(first)))]
 
     def _warn_of_nothing(self):
         counts = {o: float(self._trackers.count(o.metric_name("student_error"))) for o in self.outputs_of_student}
@@ -967,7 +995,11 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             return super().train_on_batch(x, y, sample_weight, None, return_dict)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """As `keras.Model.evaluate`, of both networks; `loss` and the compiled metrics are the teacher's."""
+        """As `keras.Model.evaluate`, of both networks; `loss` and the compiled metrics are the teacher's.
+
+        Without `return_dict=True` the list begins with what Keras returns, in its order; what this package adds
+        follows, sorted by name.
+        """
         if kwargs.get("_use_cached_eval_dataset"):  # After an epoch of `fit`, whose metrics are reset next.
             self._warn_of_nothing()
         self._note_labels("test_function", x, y)
