@@ -119,13 +119,19 @@ def copy_network(student: keras.Model, teacher: keras.Model) -> None:
     `Normalization` computes with, tables of lookup layers (keras issue 20147).
     """
     for theirs, ours in _pairs_of_layers(student, teacher):
+        if _keeps_assets(theirs) and _has_no_vocabulary(theirs):
+            continue  # It is adapted later, or its file is being loaded; Keras fails on an empty table.
+        store = {}
         if _keeps_own(theirs):
-            store = {}
             theirs.save_own_variables(store)
+        of_words = "idf_weights" in store and _keeps_assets(theirs)
+        if of_words:  # Keras does not load them where they are padded, nor of another number.
+            words = theirs.get_vocabulary(include_special_tokens=False)
+            first = theirs.vocabulary_size() - len(words)
+            ours.set_vocabulary(words, store["idf_weights"][first : first + len(words)])
+        if _keeps_own(theirs):
             ours.load_own_variables(store)
-        if _keeps_assets(theirs):
-            if hasattr(theirs, "get_vocabulary") and not theirs.get_vocabulary(include_special_tokens=False):
-                continue  # It is adapted later, or its file is being loaded; Keras fails on an empty table.
+        if _keeps_assets(theirs) and not of_words:
             with tempfile.TemporaryDirectory() as folder:
                 theirs.save_assets(folder)
                 ours.load_assets(folder)
@@ -145,6 +151,10 @@ def _keeps_own(layer):
 
 def _keeps_assets(layer):
     return hasattr(layer, "load_assets") and type(layer).load_assets is not getattr(keras.Layer, "load_assets", None)
+
+
+def _has_no_vocabulary(layer):
+    return hasattr(layer, "get_vocabulary") and not layer.get_vocabulary(include_special_tokens=False)
 
 
 def follow_trainable(student: keras.Model, teacher: keras.Model) -> None:
