@@ -897,6 +897,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics,
             weighted_metrics=weighted_metrics, run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution, jit_compile=self.jit_compile,
+            auto_scale_loss=False,  # The optimizer above scales if it is to.
         )  # fmt: skip
 
     def _check_idle(self, argument, given, of_outputs):
@@ -1489,7 +1490,12 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             self._synchronized = int(np.asarray(store[_SYNCHRONIZED]))
 
     def get_config(self):
-        objects = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self._OBJECTS}
+        # Losses that a network was compiled with before are not used: whoever loads the file need not have them.
+        calls_student = student_checks.own_method(self.student, "compute_loss")
+        with contextlib.ExitStack() as stack:
+            for network in [self.teacher] if calls_student else [self.student, self.teacher]:
+                stack.enter_context(teachers.uncompiled(network))
+            objects = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in self._OBJECTS}
         return objects | {name: getattr(self, name) for name in self._VALUES}
 
     @classmethod

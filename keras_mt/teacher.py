@@ -1,5 +1,6 @@
 """The teacher: a network like the student that no optimizer touches. Made, copied, and held against the student."""
 
+import contextlib
 import tempfile
 import zlib
 
@@ -27,22 +28,17 @@ def make_teacher(student: keras.Model, otherwise: str = _SECOND_NETWORK) -> kera
     Raises:
         ValueError: If Keras cannot rebuild the model from its config.
     """
-    compiled = [network for network in (student, *layers_of(student)) if getattr(network, "compiled", False)]
     try:
-        for network in compiled:  # A clone is not trained: what it was compiled with need not be made anew.
-            network.compiled = False
-        # A clone's layers restart at the seeds of the original's; `keras_mt.views` sets them anew in each pass.
-        if any(isinstance(layer, keras.layers.Lambda) for layer in student.layers):
-            teacher = keras.models.clone_model(student, clone_function=_clone_layer)
-        else:
-            teacher = keras.models.clone_model(student)
-        if not teacher.built:
-            teacher.build_from_config(student.get_build_config())
+        with uncompiled(student):  # A clone is not trained: what it was compiled with need not be made anew.
+            # A clone's layers restart at the seeds of the original's; `keras_mt.views` sets them anew in each pass.
+            if any(isinstance(layer, keras.layers.Lambda) for layer in student.layers):
+                teacher = keras.models.clone_model(student, clone_function=_clone_layer)
+            else:
+                teacher = keras.models.clone_model(student)
+            if not teacher.built:
+                teacher.build_from_config(student.get_build_config())
     except Exception as error:
         raise ValueError(f"The student {student.name!r} can't be cloned ({_first_line(error)}). {otherwise}") from error
-    finally:
-        for network in compiled:
-            network.compiled = True
     ours, theirs = shapes_of(teacher), shapes_of(student)
     if ours != theirs:
         raise ValueError(
@@ -50,6 +46,19 @@ def make_teacher(student: keras.Model, otherwise: str = _SECOND_NETWORK) -> kera
             f"its config has {ours}, as where a layer is held by another one. {otherwise}"
         )
     return teacher
+
+
+@contextlib.contextmanager
+def uncompiled(network: keras.Model):
+    """Lets a network, and those inside of it, be written to a config without what they were compiled with."""
+    compiled = [part for part in (network, *layers_of(network)) if getattr(part, "compiled", False)]
+    for part in compiled:
+        part.compiled = False
+    try:
+        yield
+    finally:
+        for part in compiled:
+            part.compiled = True
 
 
 def shapes_of(network: keras.Model) -> list[tuple]:
