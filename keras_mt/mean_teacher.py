@@ -36,7 +36,7 @@ from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.perturbation import DIVERGENCES
 from keras_mt.structures import Structure, as_rank, in_places, names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
-from keras_mt.temporal_ensembling import PredictionEnsemble, split_index
+from keras_mt.temporal_ensembling import PredictionEnsemble, require_examples, split_index
 from keras_mt.trackers import Given, Named, Trackers, mean_or_nan
 from keras_mt.unit_interval import stays_in_unit_interval
 from keras_mt.unlabeled_numbers import check_unlabeled_numbers
@@ -377,13 +377,15 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         x, y, sample_weight = self._unpack(data)
         if training:
             first_batch.require_finite(x)
+            self._split_index(x, training)
         if not (training and self._augment_both):  # Which may make the labels.
             for output in self.outputs_of_student:
                 output.labels(y[output.place], None, sample_weight[output.place], None)
 
     def _split_index(self, x, training=False):
         if self.prediction_ensembles:
-            return split_index(x, student_checks.number_of_inputs(self.student), training)
+            x, index = split_index(x, student_checks.number_of_inputs(self.student), training)
+            return x, require_examples(index, self.num_examples) if training else index
         return x, None
 
     def _moved(self, x, y, sample_weight):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_mt import tasks
 from keras_mt.structures import as_rank
 
 
@@ -112,3 +113,21 @@ def split_index(x, number_of_inputs: int, training: bool) -> tuple:
             "Received: x alone"
         )
     return x, None
+
+
+def require_examples(index: tuple, num_examples: int) -> tuple:
+    """Returns `(example, counted)` of a batch; the indices are checked inside of a compiled step.
+
+    Args:
+        index: What `split_index` returned.
+        num_examples: Number of training examples.
+    """
+    example, counted = index
+    smallest, largest = tf.reduce_min(example), tf.reduce_max(example)
+    operations = tasks.require(
+        tf.logical_or(tf.equal(tf.size(example), 0), tf.logical_and(smallest >= 0, largest < num_examples)),
+        f"Indices of examples must be from 0 to {num_examples - 1}. Received: ",
+        tf.where(largest >= num_examples, largest, smallest),
+    )
+    with tf.control_dependencies(operations):  # Where there is no such example, nothing is looked up.
+        return tf.identity(example), counted

@@ -149,6 +149,20 @@ def test_an_index_of_no_example_is_named(batch):
         model.fit((images, np.arange(1, 33)), labels, verbose=0, callbacks=[callback])
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("wrong", [-1, 32])
+def test_an_index_of_no_example_in_a_data_set_is_named_before_anything_is_remembered(wrong, jit_compile):
+    student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model = keras_mt.MeanTeacher(student, method="temporal_ensembling", num_examples=32)
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=jit_compile)
+    batch = (np.ones((8, 4), "float32"), np.array([*range(7), wrong])), np.arange(8) % 3
+    data = tf.data.Dataset.from_tensors(batch)
+    callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+    with pytest.raises(ValueError, match=f"^Indices of examples must be from 0 to 31. Received: {wrong}$"):
+        model.fit(data, verbose=0, callbacks=[callback])
+    assert not np.any(model.prediction_ensembles[0].visits)
+
+
 @pytest.mark.slow
 def test_xla_remembers_the_same(batch):
     images, labels = batch
