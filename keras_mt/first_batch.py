@@ -85,7 +85,8 @@ def _arrays(values):
             return part
         if _is_pandas(part):
             part = part.to_numpy()
-            return part.astype("float32") if part.dtype == object and part.ndim else part
+            part = part[:, None] if part.ndim == 1 else part  # As Keras makes a column of a series.
+            return part.astype("float32") if part.dtype == object else part
         return part.numpy() if hasattr(part, "numpy") else np.asarray(part)
 
     return keras.tree.map_structure(array, values)
