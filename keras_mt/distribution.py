@@ -148,6 +148,35 @@ class ReplicatedModel:
                 f"one device. Received: jit_compile={jit_compile}"
             )
 
+    def check_scope(self, trained: dict, wrapping: bool = False) -> None:
+        """Refuses to train variables of one strategy under another, of which TensorFlow says nothing in words.
+
+        What is only read, as an adapted layer or a frozen backbone, may have been made anywhere.
+
+        Args:
+            trained: The weights of each network that training changes, by what it is called.
+            wrapping: Whether networks are being wrapped; a model may be trained outside of the scope it was made in.
+
+        Raises:
+            ValueError: If one was made in another scope than the present one.
+        """
+        strategy = tf.distribute.get_strategy()
+        if isinstance(strategy, tf.distribute.OneDeviceStrategy):  # It takes any variable.
+            return
+        if tf.distribute.has_strategy():
+            fits = strategy.extended.variable_created_in_scope
+            found = f"made outside of that of the present {type(strategy).__name__}"
+        elif wrapping:
+            fits, found = _of_no_strategy, "wrapped outside of the scope that it was made in"
+        else:
+            return
+        for name, weights in trained.items():
+            if not all(fits(weight.value) for weight in weights):
+                raise ValueError(
+                    f"The {name} must be built or loaded, wrapped and compiled inside of the scope of one strategy. "
+                    f"Received: a network {found}"
+                )
+
     def check_shares(self, layers, examples: int, batch_size: int) -> None:
         """Checks that each replica gets examples of each batch of arrays, if the network needs some.
 
@@ -216,6 +245,10 @@ class ReplicatedModel:
     def logs_of_replica(self, logs: dict) -> dict:
         """Returns a step's logs in the shape that Keras can reduce."""
         return tf.nest.map_structure(lambda value: tf.reshape(value, (1,)), logs) if several_workers() else logs
+
+
+def _of_no_strategy(variable):
+    return not isinstance(variable, tf.distribute.DistributedValues)
 
 
 def _needs_rows(layer):

@@ -257,6 +257,9 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             )
         self._unsaid = False  # Whether the teacher took over a changed student, and nobody was told.
         self._copy_student(self._followers())
+        pairs = averages.averaged_pairs(student, self.teacher)
+        of_teacher = [t for _, t in pairs if t.trainable or teacher_weights == "student"]
+        self.check_scope({"student": [s for s, _ in pairs], "teacher": of_teacher}, wrapping=True)
         spec = student_checks.output_spec(student)
         self.outputs_of_student = self._make_outputs(spec)
         flat = self._flat = Structure(spec).flat
@@ -864,6 +867,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if not scaled and low_precision.computes_in("float16", self.student):
             # Keras would look at the dtype policy of this wrapper, which is float32.
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        self.check_scope({"student": self.student.trainable_weights})
         self.check_compiled(optimizer, jit_compile)
         self._check_unchanged()
         self._follow_flags()
@@ -956,6 +960,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
         `class_weight` weighs each label, pixel or token of its class. `sample_weight` weighs the cost of labels only.
         """
+        self.check_scope({"student": self.student.trainable_weights})
         self._check_callbacks(callbacks)
         self._set_class_weight(class_weight)
         self._note_labels("train_function", x, y)
