@@ -132,6 +132,20 @@ def check_pandas(values, argument: str) -> None:
                 )
 
 
+def check_one_view(x, inputs: int) -> None:
+    """Raises a `ValueError` if a pair of views is given where a network takes one.
+
+    Args:
+        x: What is given.
+        inputs: How many tensors the network takes.
+    """
+    if isinstance(x, (tuple, list)) and len(x) == 2 and len(keras.tree.flatten(x)) == 2 * inputs:
+        raise ValueError(
+            "With two_views=True `fit` alone takes two views; `evaluate` and `predict` take plain examples. Received: "
+            "a pair of views"
+        )
+
+
 def check_dense(labels, argument: str) -> None:
     """Raises a `ValueError` if labels are a sparse or ragged tensor, or a sparse matrix of SciPy."""
     if isinstance(labels, (tf.SparseTensor, tf.RaggedTensor)) or _is_scipy(labels):

@@ -389,6 +389,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         if self.prediction_ensembles:
             x, index = split_index(x, student_checks.number_of_inputs(self.student), training)
             return x, require_examples(index, self.num_examples) if training else index
+        if self.two_views and not training:
+            first_batch.check_one_view(x, student_checks.number_of_inputs(self.student))
         return x, None
 
     def _moved(self, x, y, sample_weight):
@@ -962,6 +964,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         """
         self.check_scope({"student": self.student.trainable_weights})
         self._check_callbacks(callbacks)
+        self._check_validation(validation_split, validation_data)
         self._set_class_weight(class_weight)
         self._note_labels("train_function", x, y)
         if self._is_first_step() or not first_batch.is_batched(x) or self._wants_shares(callbacks):
@@ -1343,6 +1346,16 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             raise ValueError(
                 f"Argument `callbacks` must hold one `MeanTeacherCallback`: the last would win. Received: {len(given)}"
             )
+
+    def _check_validation(self, validation_split, validation_data):
+        """Refuses two views in `evaluate` before an epoch of training."""
+        if self.two_views and validation_data is None and validation_split:
+            raise ValueError(
+                "With two_views=True `evaluate` takes plain examples, not two views: leave out `validation_split` and "
+                f"give `validation_data=(x, y)`. Received: validation_split={validation_split}"
+            )
+        if self.two_views and isinstance(validation_data, (tuple, list)):
+            first_batch.check_one_view(validation_data[0], student_checks.number_of_inputs(self.student))
 
     def _wants_shares(self, callbacks):
         return any(callback.automatic for callback in self._schedules_of(callbacks))

@@ -253,6 +253,39 @@ def test_one_view_where_two_are_asked_for_is_refused_in_a_sentence():
         model.fit(np.ones((6, 4), "float32"), np.arange(6) % 3, callbacks=[callback], verbose=0)
 
 
+TWO = (np.ones((8, 4), "float32"), np.zeros((8, 4), "float32"))
+TWO_VIEWS = {
+    "validation_split": lambda model, given: model.fit(*given, validation_split=0.25),
+    "validation_data": lambda model, given: model.fit(*given, validation_data=given[:2]),
+    "evaluate": lambda model, given: model.evaluate(*given[:2], verbose=0),
+    "a data set": lambda model, given: model.evaluate(tf.data.Dataset.from_tensors(given[:2]), verbose=0),
+    "predict": lambda model, given: model.predict(given[0], verbose=0),
+}
+
+
+@pytest.mark.parametrize("how", TWO_VIEWS)
+@pytest.mark.parametrize("functional", [False, True])
+def test_two_views_in_evaluation_are_refused_before_anything_is_trained(how, functional):
+    student = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    if functional:
+        student = keras.Model(student.inputs, student.outputs[0])
+    model = keras_mt.MeanTeacher(student, two_views=True)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="With two_views=True .*plain examples.*Received: "):
+        TWO_VIEWS[how](model, (TWO, np.arange(8) % 3))
+    assert int(model.batches_seen) == 0
+
+
+def test_a_student_of_two_inputs_is_no_pair_of_views():
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    model = keras_mt.MeanTeacher(keras.Model(inputs, keras.layers.Dense(3)(inputs[0] + inputs[1])), two_views=True)
+    model.compile("sgd")
+    callback = keras_mt.MeanTeacherCallback(1.0, verbose=False)
+    validation = list(TWO), np.arange(8) % 3
+    model.fit((list(TWO), list(TWO)), validation[1], validation_data=validation, verbose=0, callbacks=[callback])
+    assert model.predict(list(TWO), verbose=0).shape == (8, 3)
+
+
 @pytest.mark.parametrize(
     ("kind", "layer"),
     [("list", keras.layers.GaussianNoise(0.1)), ("dict", keras.layers.GaussianNoise(0.1)),
