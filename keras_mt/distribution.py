@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_mt import tasks, xla
+from keras_mt.structures import first_tensor, map_tensors
 
 # An iterator of TensorFlow 2.21 that is deleted while it reads ahead for the devices can end the process: its
 # background thread then reads from what is freed (MultiDeviceIterator). `fit` deletes one each time it looks at the
@@ -213,10 +214,10 @@ class ReplicatedModel:
             f"{self._too_few()} Batch the data set with `drop_remainder=True`, or so that more are left over. "
             "Received: examples of a replica: "
         )
-        rows = tf.shape(keras.tree.flatten(x)[0])[0]
+        rows = tf.shape(first_tensor(x))[0]
         operations = tasks.require(rows > 0, sentence, rows)
         with tf.control_dependencies(operations):
-            return keras.tree.map_structure(tf.identity, x)
+            return map_tensors(tf.identity, x)
 
     def _too_few(self):
         return (

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_mt import tasks
+from keras_mt.structures import first_tensor, map_tensors
 
 _FINITE = "Argument `x` must hold finite numbers."
 # Where the student itself does, augmentation and mixing would spread what is missing before.
@@ -67,7 +68,7 @@ def _pair(batch):
 
 
 def _is_array_like(x):
-    flat = keras.tree.flatten(x)
+    flat = [part for part in keras.tree.flatten(x) if part is not None]
     return bool(flat) and all(hasattr(part, "shape") and hasattr(part, "dtype") or _is_pandas(part) for part in flat)
 
 
@@ -81,7 +82,7 @@ def _is_scipy(part):
 
 def _arrays(values):
     def array(part):
-        if part is None or isinstance(part, (np.ndarray, tf.SparseTensor, tf.RaggedTensor)) or _is_scipy(part):
+        if isinstance(part, (np.ndarray, tf.SparseTensor, tf.RaggedTensor)) or _is_scipy(part):
             return part
         if _is_pandas(part):
             part = part.to_numpy()
@@ -89,7 +90,7 @@ def _arrays(values):
             return part.astype("float32") if part.dtype == object else part
         return part.numpy() if hasattr(part, "numpy") else np.asarray(part)
 
-    return keras.tree.map_structure(array, values)
+    return map_tensors(array, values)
 
 
 def rows_of(x, count: int):
@@ -105,18 +106,18 @@ def rows_of(x, count: int):
             return tf.sparse.slice(part, [0] * len(shape), [count, *shape[1:]])
         return part[:count] if isinstance(part, tf.RaggedTensor) else tf.convert_to_tensor(part[:count])
 
-    return keras.tree.map_structure(first, x)
+    return map_tensors(first, x)
 
 
 def rows_of_training(x, validation_split: float) -> int:
     """Returns how many first rows of arrays are trained on, as `keras.Model.fit` cuts off the last for validation."""
-    rows = keras.tree.flatten(x)[0].shape[0]
+    rows = first_tensor(x).shape[0]
     return math.floor(rows * (1.0 - validation_split))
 
 
 def first_labels(y, count: int):
     """Returns the first of arrays of labels, of which some may be None."""
-    return keras.tree.map_structure(lambda part: None if part is None else part[:count], y)
+    return map_tensors(lambda part: part[:count], y)
 
 
 def check_pandas(values, argument: str) -> None:

@@ -34,7 +34,7 @@ from keras_mt.outputs import Output, Sum
 from keras_mt.own_compute_loss import OwnComputeLoss
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.perturbation import DIVERGENCES
-from keras_mt.structures import Structure, as_rank, in_places, names_of, spread, spread_metrics
+from keras_mt.structures import Structure, as_rank, first_tensor, in_places, map_tensors, names_of, spread, spread_metrics
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, require_examples, split_index
 from keras_mt.trackers import Given, Named, Trackers, mean_or_nan
@@ -557,7 +557,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             return None
 
         def of_labeled(examples, y, y_pred, weight):
-            rows = keras.tree.map_structure(lambda part: tf.boolean_mask(part, examples), x)
+            rows = map_tensors(lambda part: tf.boolean_mask(part, examples), x)
             return output.compute_loss(rows, y, y_pred, weight, training)
 
         return of_labeled
@@ -977,7 +977,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
                 self._check_arrays(given, labels, trained)
                 self._fitted = [(given, first_batch.first_labels(labels, trained))]
                 if kwargs.get("steps_per_epoch") is None and self._under_strategy:
-                    examples = keras.tree.flatten(x)[0].shape[0]
+                    examples = first_tensor(x).shape[0]
                     self.check_shares(
                         teachers.layers_of(self.student), int(examples * (1 - validation_split)), batch_size or 32
                     )
@@ -1087,7 +1087,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             return
         x = self._two(x)[0] if self.two_views else self._split_index(x)[0]
         rows = self._as_student_takes(first_batch.rows_of(x, self._rows_to_compare()))
-        if 0 in keras.tree.flatten(rows)[0].shape[:1]:
+        if 0 in first_tensor(rows).shape[:1]:
             return  # No rows show nothing; some networks fail on them, which the step says in a sentence.
         for network in self._followers():
             outputs, layers = teachers.check_same_answers(self.student, network, rows)
@@ -1107,9 +1107,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     def _as_student_takes(self, rows):
         # As Keras' own loop does with arrays of float64.
-        return keras.tree.map_structure(
-            lambda part: tf.cast(part, keras.config.floatx()) if part.dtype.is_floating else part, rows
-        )
+        return map_tensors(lambda part: tf.cast(part, keras.config.floatx()) if part.dtype.is_floating else part, rows)
 
     def _check_unchanged(self):
         shapes = teachers.shapes_of(self.student), teachers.shapes_of(self.teacher)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_mt.outputs import Labels, Output
+from keras_mt.structures import map_tensors
 from keras_mt.views import MIXING, seed_of_pass, seed_of_step
 
 
@@ -54,7 +55,7 @@ class Mixture:
 
     def inputs(self, x):
         """Returns the mixed examples, of `x` as the network takes it: a tensor or a structure of them."""
-        return keras.tree.map_structure(self._mixed, x)
+        return map_tensors(self._mixed, x)
 
     def target(self, output: Output, logits) -> tf.Tensor:
         """Returns the logits of the mixture of predictions, and those of rows that stay as they are, bit for bit.

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_mt import tasks
 from keras_mt.averages import restore_statistics, snapshot_statistics
-from keras_mt.structures import keras_mask
+from keras_mt.structures import first_tensor, keras_mask, map_tensors
 from keras_mt.views import noise_variables, set_noise
 
 _STUDENT, TARGET, _UNLABELED = 0, 1, 2  # Passes of a step with noise of their own; those of views follow.
@@ -52,11 +52,11 @@ class JointPasses:
             draw: Number of the pass, by which its noise is drawn.
             rows: Places of the rows that are forwarded, the others' outputs are 0; None for all.
         """
-        seen = x if rows is None else tf.nest.map_structure(lambda part: tf.gather(part, rows), x)
+        seen = x if rows is None else map_tensors(lambda part: tf.gather(part, rows), x)
         outputs = (self._noisy if keep_statistics else self._without_moving)(network, seen, step, draw)
         if rows is None:
             return outputs
-        batch = tf.shape(tf.nest.flatten(x)[0], "int64")[0]
+        batch = tf.shape(first_tensor(x), "int64")[0]
         return [
             tf.scatter_nd(rows[:, None], o, tf.concat([[batch], tf.shape(o, "int64")[1:]], axis=0)) for o in outputs
         ]
@@ -151,14 +151,14 @@ class SeparatePasses(JointPasses):
         return self.num_labeled // tf.distribute.get_strategy().num_replicas_in_sync
 
     def _parts(self, x):
-        k, rows = self._labeled_here(), tf.shape(tf.nest.flatten(x)[0])[0]
+        k, rows = self._labeled_here(), tf.shape(first_tensor(x))[0]
         tasks.require(
             rows > k,
             f"Argument `separate_passes`={self.num_labeled} must be below the number of examples of each batch. "
             "Received: a batch (of one replica) of ",
             rows,
         )
-        return tf.nest.map_structure(lambda r: r[:k], x), tf.nest.map_structure(lambda r: r[k:], x)
+        return map_tensors(lambda r: r[:k], x), map_tensors(lambda r: r[k:], x)
 
 
 def _joined(parts):

@@ -1,6 +1,7 @@
 """The structure of a student's outputs, and what an argument says of each of them."""
 
 import copy
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -167,6 +168,16 @@ def _keys(template):
     for key in template:
         named[key] = key
     return keras.tree.flatten(named)
+
+
+def map_tensors(function: Callable, x):
+    """Returns a function of each tensor of what a network takes; None, which an optional input is given, stays."""
+    return keras.tree.map_structure(lambda part: None if part is None else function(part), x)
+
+
+def first_tensor(x):
+    """Returns the first tensor of what a network takes, which tells the number of examples."""
+    return next(part for part in keras.tree.flatten(x) if part is not None)
 
 
 def as_rank(weights, values):

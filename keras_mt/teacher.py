@@ -31,10 +31,9 @@ def make_teacher(student: keras.Model, otherwise: str = _SECOND_NETWORK) -> kera
     try:
         with uncompiled(student):  # A clone is not trained: what it was compiled with need not be made anew.
             # A clone's layers restart at the seeds of the original's; `keras_mt.views` sets them anew in each pass.
-            if any(isinstance(layer, keras.layers.Lambda) for layer in student.layers):
-                teacher = keras.models.clone_model(student, clone_function=_clone_layer)
-            else:
-                teacher = keras.models.clone_model(student)
+            lambdas = any(isinstance(layer, keras.layers.Lambda) for layer in student.layers)
+            clone_layer, inputs = _clone_layer if lambdas else None, _optional_inputs(student)
+            teacher = keras.models.clone_model(student, input_tensors=inputs, clone_function=clone_layer)
             if not teacher.built:
                 teacher.build_from_config(student.get_build_config())
     except Exception as error:
@@ -75,6 +74,15 @@ def _first_line(error):
 def _clone_layer(layer):
     """A `Lambda` has no weights, and its function can't be made from a config: both networks have the same one."""
     return layer if isinstance(layer, keras.layers.Lambda) else type(layer).from_config(layer.get_config())
+
+
+def _optional_inputs(student):
+    """New inputs for a clone, where one is optional, which `clone_model` would not keep; else None."""
+    layers = [layer for layer in student.layers if isinstance(layer, keras.layers.InputLayer)]
+    if not any(layer.optional for layer in layers):
+        return None
+    new = {layer.name: type(layer).from_config(layer.get_config()).output for layer in layers}
+    return keras.tree.map_structure(lambda tensor: new[tensor.name], student.input)
 
 
 def check_same_weights(student: keras.Model, teacher: keras.Model) -> None:
