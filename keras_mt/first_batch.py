@@ -12,7 +12,9 @@ from keras_mt.structures import first_tensor, map_tensors
 
 _FINITE = "Argument `x` must hold finite numbers."
 # Where the student itself does, augmentation and mixing would spread what is missing before.
-_REPLACE = "replace them before `fit`, also where the student does so itself; a column of its own can say which they were"
+_REPLACE = (
+    "replace them before `fit`, also where the student does so itself; a column of its own can say which they were"
+)
 
 
 def peek(x, y, count: int) -> tuple[list[tuple], object]:

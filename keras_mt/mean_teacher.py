@@ -34,7 +34,16 @@ from keras_mt.outputs import Output, Sum
 from keras_mt.own_compute_loss import OwnComputeLoss
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.perturbation import DIVERGENCES
-from keras_mt.structures import Structure, as_rank, first_tensor, in_places, map_tensors, names_of, spread, spread_metrics
+from keras_mt.structures import (
+    Structure,
+    as_rank,
+    first_tensor,
+    in_places,
+    map_tensors,
+    names_of,
+    spread,
+    spread_metrics,
+)
 from keras_mt.tasks import TASKS
 from keras_mt.temporal_ensembling import PredictionEnsemble, require_examples, split_index
 from keras_mt.trackers import Given, Named, Trackers, mean_or_nan
