@@ -133,6 +133,8 @@ class Structure:
 def _parts(outputs):
     """Pairs of the path of each output and its shape, of which what nobody knows is None."""
     shapes = [(path, getattr(part, "shape", None)) for path, part in keras.tree.flatten_with_path(outputs)]
+    if len(shapes) == 1:  # A functional model of `[output]` returns it without the list.
+        shapes = [((), shapes[0][1])]
     return [(path, tuple(s) if getattr(s, "rank", s) is not None else None) for path, s in shapes]
 
 

@@ -75,3 +75,11 @@ def test_an_auxiliary_head_in_both_modes_with_a_task_of_its_own_is_trained():
     fit(model, y={"main": Y, "aux": Y})
     for old, layer in zip(before, (model.student.main, model.student.aux), strict=True):
         assert np.abs(layer.kernel.numpy() - old).max() > 0
+
+
+@pytest.mark.parametrize("outputs", [lambda head: [head], lambda head: (head,), lambda head: head])
+def test_one_output_may_be_in_a_list(outputs):
+    inputs = keras.Input((4,))
+    model = compiled(keras.Model(inputs, outputs(keras.layers.Dense(3)(inputs))))
+    fit(model)
+    assert np.isfinite(model.evaluate(X, Y, verbose=0, return_dict=True)["loss"])
