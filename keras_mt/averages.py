@@ -76,13 +76,31 @@ def _is_float(weight):
 def snapshot_statistics(network: keras.Model) -> list[tuple]:
     """Returns pairs `(variable, value)` of what a pass of a network may move, as it is before.
 
-    Statistics, and the states of recurrent layers. Seeds of noise are not among them: each pass sets them.
+    Statistics, the states of recurrent layers, and what `snapshot_overwritten` returns. Seeds of noise are not among
+    them: each pass sets them.
     """
-    return [(w, tf.identity(w.value)) for w in (*_statistics(network), *recurrent_states(network))]
+    moved = [(w, tf.identity(w.value)) for w in (*_statistics(network), *recurrent_states(network))]
+    return moved + snapshot_overwritten(network)
+
+
+def snapshot_overwritten(network: keras.Model, only_frozen: bool = False) -> list[tuple]:
+    """Returns pairs `(variable, value)` of weights that a pass in training mode overwrites.
+
+    `SpectralNormalization` puts the normalized kernel in the place of the kernel, whether it is frozen or not. That is
+    a part of the student's step; a teacher is moved by nothing but the average.
+
+    Args:
+        network: The network.
+        only_frozen: Whether only those that are frozen are wanted.
+    """
+    layers = [layer for layer in layers_of(network) if isinstance(layer, keras.layers.SpectralNormalization)]
+    weights = [layer.kernel for layer in layers if not (only_frozen and layer.kernel.trainable)]
+    weights += [layer.vector_u for layer in layers if not layer.trainable]
+    return [(w, tf.identity(w.value)) for w in weights]
 
 
 def restore_statistics(before: list[tuple]) -> None:
-    """Gives a network back what `snapshot_statistics` returned."""
+    """Gives a network back what `snapshot_statistics` or `snapshot_overwritten` returned."""
     for variable, old in before:
         variable.assign(old)
 
@@ -145,7 +163,9 @@ def recompute_statistics(network: keras.Model, batches, seed: int) -> None:
             for layer in layers:  # The mean of the first so many.
                 layer.momentum = count / (count + 1)
             set_noise(noise_variables(network), seed, tf.constant(count, "int64"), 0)
+            before = snapshot_overwritten(network)
             network(batch, training=True)
+            restore_statistics(before)
             count += 1
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_mt import tasks
-from keras_mt.averages import restore_statistics, snapshot_statistics
+from keras_mt.averages import restore_statistics, snapshot_overwritten, snapshot_statistics
 from keras_mt.structures import first_tensor, keras_mask, map_tensors
 from keras_mt.views import noise_variables, set_noise
 
@@ -53,7 +53,7 @@ class JointPasses:
             rows: Places of the rows that are forwarded, the others' outputs are 0; None for all.
         """
         seen = x if rows is None else map_tensors(lambda part: tf.gather(part, rows), x)
-        outputs = (self._noisy if keep_statistics else self._without_moving)(network, seen, step, draw)
+        outputs = (self._keeping_weights if keep_statistics else self._without_moving)(network, seen, step, draw)
         if rows is None:
             return outputs
         batch = tf.shape(first_tensor(x), "int64")[0]
@@ -75,7 +75,16 @@ class JointPasses:
 
     def _noisy(self, network, x, step, draw):
         set_noise(noise_variables(network), self.seed, step, draw)
-        return self.flat(network(x, training=True), "training")
+        before = snapshot_overwritten(network, only_frozen=True)
+        outputs = self.flat(network(x, training=True), "training")
+        restore_statistics(before)
+        return outputs
+
+    def _keeping_weights(self, network, x, step, draw):
+        before = snapshot_overwritten(network)
+        outputs = self._noisy(network, x, step, draw)
+        restore_statistics(before)
+        return outputs
 
     def _without_moving(self, network, x, step, draw):
         before = snapshot_statistics(network)
@@ -115,7 +124,8 @@ class SeparatePasses(JointPasses):
 
     def target(self, network, x, step, keep_statistics=True, draw=TARGET, rows=None):
         keeps = keep_statistics and self.statistics_of == "unlabeled"
-        outputs = (self._noisy if keeps else self._without_moving)(network, self._parts(x)[1], step, draw)
+        forward = self._keeping_weights if keeps else self._without_moving
+        outputs = forward(network, self._parts(x)[1], step, draw)
         k = self._labeled_here()
         return [tf.pad(o, [[k, 0]] + [[0, 0]] * (len(o.shape) - 1)) for o in outputs]
 
