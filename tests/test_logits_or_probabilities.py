@@ -94,6 +94,14 @@ def test_a_loss_of_integer_classes_and_probabilities_gets_these_or_is_refused(po
         wrapped(network("sigmoid"), given, task="multilabel", from_logits=False)
 
 
+@pytest.mark.parametrize("loss", ["circle", L.circle, L.Circle()], ids=["name", "function", "object"])
+def test_a_loss_of_pairs_takes_integer_classes_and_the_labeled_examples_alone(loss):
+    student = keras.Sequential([keras.Input((4,)), K.Dense(3), K.UnitNormalization()])
+    right = float(L.Circle()(CLASSES[HERE], student(X[HERE])))
+    got = wrapped(student, loss, reduction="labeled").train_on_batch(X, CLASSES, return_dict=True)
+    np.testing.assert_allclose(got["classification_cost"], right, rtol=1e-5)
+
+
 def test_numbers_under_a_cross_entropy_need_to_be_told():
     for loss in ("binary_crossentropy", L.binary_crossentropy):
         with pytest.raises(ValueError, match="binary_crossentropy, must say whether numbers are logits"):

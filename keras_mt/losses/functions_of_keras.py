@@ -16,8 +16,8 @@ OF_PROBABILITIES = (
     keras.metrics.binary_accuracy,
 )
 
-# They take integer classes, which the names of others say that do.
-_OF_INTEGERS = (keras.losses.categorical_generalized_cross_entropy,)
+# They take integer classes, which others say by their names.
+_OF_INTEGERS = (keras.losses.categorical_generalized_cross_entropy, keras.losses.circle)
 
 
 def takes_integers(function) -> bool:
