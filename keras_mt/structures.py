@@ -19,6 +19,11 @@ def spread(value, template, argument: str) -> list:
         ValueError: If the structures differ.
     """
     if isinstance(template, dict):
+        if isinstance(value, (list, tuple)):
+            raise ValueError(
+                f"Argument `{argument}` must be one value, or a dict with one entry for each output of "
+                f"{sorted(template)}. Received: a list of {len(value)}"
+            )
         if not isinstance(value, dict):
             value = dict.fromkeys(template, value)
         if set(value) != set(template):

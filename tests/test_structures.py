@@ -71,3 +71,11 @@ def test_lists_in_a_list_of_metrics_are_refused_for_a_dict_of_outputs():
     model = keras_mt.MeanTeacher(student, method="supervised")
     with pytest.raises(ValueError, match="`metrics` must hold a metric or a list of them for each output"):
         model.compile("sgd", metrics=[["accuracy"], ["crossentropy"]])
+
+
+@pytest.mark.parametrize("argument", ["loss", "loss_weights"])
+def test_a_list_for_outputs_of_a_dict_is_refused_with_their_names(argument):
+    inputs = keras.Input((4,))
+    model = keras_mt.MeanTeacher(keras.Model(inputs, {name: keras.layers.Dense(3)(inputs) for name in "ab"}))
+    with pytest.raises(ValueError, match=rf"`{argument}` must be one value, or a dict .*\['a', 'b'\].*a list of 2"):
+        model.compile(**{argument: [1.0, 2.0] if argument == "loss_weights" else [LOSS, LOSS]})
