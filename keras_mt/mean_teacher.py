@@ -271,7 +271,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         self.check_scope({"student": [s for s, _ in pairs], "teacher": of_teacher}, wrapping=True)
         spec = student_checks.output_spec(student)
         self.outputs_of_student = self._make_outputs(spec)
-        flat = self._flat = Structure(spec).flat
+        trained = {place for o in self.outputs_of_student for place in (o.place, o.consistency_place)}
+        flat = self._flat = Structure(spec, trained).flat
         flat(student_checks.output_spec(student, training=True), "training")
         option_checks.check_options(self)
         self.prediction_ensembles = self._make_ensembles()
@@ -310,7 +311,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     @xla.checked(training=True)
     def train_step(self, data):
-        self._follow_flags()  # Those that this trace of the step has; they may have changed since `compile`.
+        if not tf.executing_eagerly():
+            self._follow_flags()  # Those that this trace of the step has; they may have changed since `compile`.
         x, y, sample_weight = self._unpack(data)
         first_batch.require_finite(x)
         x, index = self._split_index(self.require_rows(x, teachers.layers_of(self.student)), training=True)
@@ -1082,7 +1084,8 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             self._before_first_step(keras.utils.unpack_x_y_sample_weight(batch)[0])
 
     def after_callbacks_began(self) -> None:
-        """Called before a compiled training function runs for the first time: callbacks may have set weights."""
+        """Called before a training function runs for the first time: callbacks may have set weights and flags."""
+        self._follow_flags()
         if self._is_first_step():
             self._follow_student(at_first_step=True)
 

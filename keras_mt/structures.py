@@ -106,14 +106,15 @@ def _spread_metrics(given, template, argument):
 
 
 class Structure:
-    """The structure of what a student returns: where its outputs are, their ranks and last axes.
+    """The structure of what a student returns: where its outputs are, and ranks and last axes of those with a task.
 
     Args:
         spec: The outputs that it was wrapped with, symbolic tensors.
+        trained: Places of the flattened outputs that have a task; others may have any shape.
     """
 
-    def __init__(self, spec):
-        self._parts = _parts(spec)
+    def __init__(self, spec, trained: set[int]):
+        self._parts = [(path, shape if place in trained else None) for place, (path, shape) in enumerate(_parts(spec))]
 
     def flat(self, outputs, when: str) -> list:
         """Returns flattened outputs, in the order that arguments and labels are flattened in.

@@ -144,7 +144,7 @@ def check_values(
         from_logits: What was said of the outputs.
         values: Eager tensor `[examples, ..., classes]`.
         output: What the output is called in a sentence.
-        stays_between: Asked of outputs in [0, 1] only: whether they stay there under other weights.
+        stays_between: Asked of yes-or-no outputs in [0, 1] only: whether they stay there under other weights.
 
     Raises:
         ValueError: If probabilities were called logits, or the other way round.
@@ -160,7 +160,7 @@ def check_values(
             f"The student gives probabilities ({output}: rows in [0, 1] that sum to 1), so `from_logits` must be "
             "False. Received: from_logits=True"
         )
-    if from_logits and between and ((values > 0) & (values < 1)).any() and stays_between():
+    if from_logits and task == "multilabel" and between and ((values > 0) & (values < 1)).any() and stays_between():
         raise ValueError(
             f"The student gives numbers in [0, 1] whatever its weights are ({output}), as a sigmoid does, so "
             "`from_logits` must be False. Received: from_logits=True"

@@ -123,6 +123,9 @@ def require_examples(index: tuple, num_examples: int) -> tuple:
         num_examples: Number of training examples.
     """
     example, counted = index
+    if not example.dtype.is_integer:
+        raise ValueError(f"Indices of examples must be integers. Received: {example.dtype.name}")
+    example = tf.cast(example, "int64")
     smallest, largest = tf.reduce_min(example), tf.reduce_max(example)
     operations = tasks.require(
         tf.logical_or(tf.equal(tf.size(example), 0), tf.logical_and(smallest >= 0, largest < num_examples)),

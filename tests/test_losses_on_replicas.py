@@ -4,7 +4,6 @@ import contextlib
 import threading
 
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -79,28 +78,70 @@ def test_a_loss_that_is_divided_in_part_is_refused(two_replicas):
     def parts(y_true, y_pred):
         return means(y_true, y_pred) + WHOLE(y_true, y_pred)
 
-    with pytest.raises(ValueError, match="parts can't be seen to be either.* `reduction=None`.*Received: 2 replicas"):
+    with pytest.raises(ValueError, match="parts is divided in part.* `reduction=None`.*Received: 2 replicas"):
         times_replicas(parts, CLASSES, LOGITS)
 
 
-def test_a_loss_that_cannot_be_tried_out_is_refused(two_replicas):
-    def odd(y_true, y_pred):
-        raise ValueError("Not for such labels.")
-
-    with pytest.raises(ValueError, match="odd can't be seen to be either"):
-        times_replicas(odd, CLASSES, LOGITS)
+def rare(y_true, y_pred):
+    """As of hard examples, or errors beyond a margin: 0 for many batches."""
+    return keras.ops.mean(keras.ops.maximum(keras.ops.abs(y_true - y_pred) - 100.0, 0.0))
 
 
-def test_examples_have_the_shape_and_type_of_what_the_loss_is_given(two_replicas):
-    seen = []
+def fails(y_true, y_pred):
+    raise ValueError("Not for such labels.")
+
+
+def noisy(y_true, y_pred):
+    return keras.ops.mean(keras.random.normal(keras.ops.shape(y_pred)) * y_pred)
+
+
+@pytest.mark.parametrize("loss", [rare, fails, noisy], ids=lambda loss: loss.__name__)
+def test_a_loss_of_which_nothing_shows_is_taken_as_it_is(two_replicas, loss):
+    assert times_replicas(loss, tf.zeros((4, 3)), tf.zeros((4, 3))) == 1.0
+
+
+def positives(y_true, y_pred):
+    """Only classes that are 1 count, so that labels have to be classes."""
+    mask = keras.ops.cast(y_true == 1.0, "float32")
+    return keras.ops.sum(mask * keras.ops.softplus(-y_pred)) / keras.ops.maximum(keras.ops.sum(mask), 1.0)
+
+
+def hardest(y_true, y_pred):
+    return keras.ops.mean(keras.ops.top_k(keras.ops.abs(y_true - y_pred)[:, 0], 32)[0])
+
+
+@pytest.mark.parametrize("loss", [positives, hardest], ids=lambda loss: loss.__name__)
+def test_a_loss_of_some_labels_or_many_rows_is_tried_out_with_them(two_replicas, loss):
+    assert times_replicas(loss, tf.TensorSpec((None, 1)), tf.TensorSpec((None, 1))) == 1.0
+    assert times_replicas(lambda y, p: loss(y, p) / halves(), tf.TensorSpec((None, 1)), tf.TensorSpec((None, 1))) == 2.0
+
+
+def halves():
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def test_what_a_loss_keeps_is_put_back_and_it_is_tried_out_once(two_replicas):
+    seen, calls = tf.Variable(0.0), []
+
+    def counting(y_true, y_pred):
+        calls.append(1)
+        seen.assign_add(1.0)
+        return seen * keras.ops.mean(y_pred)
+
+    for _ in range(3):
+        assert times_replicas(counting, CLASSES, LOGITS) == 1.0
+    assert seen.numpy() == 0.0
+    assert len(calls) == 6  # Alone, again and with replicas, each on two examples.
+
+
+@pytest.mark.parametrize("dtype", [tf.int64, tf.float32])
+def test_examples_have_the_shape_and_type_of_what_the_loss_is_given(two_replicas, dtype):
+    seen = set()
 
     def remembered(y_true, y_pred):
-        seen.append((y_true.shape, y_true.dtype, y_pred.shape, y_pred.dtype))
-        assert np.allclose(
-            keras.ops.sum(keras.ops.cast(y_pred, "float32"), axis=-1), 1.0, atol=1e-2
-        )  # Probabilities, too.
+        seen.add((tuple(y_true.shape), y_true.dtype, tuple(y_pred.shape), y_pred.dtype))
         return keras.ops.mean(y_pred)
 
-    labels, outputs = tf.zeros((4, 5), tf.int64), tf.zeros((4, 5, 3), tf.bfloat16)
+    labels, outputs = tf.zeros((4, 5), dtype), tf.zeros((4, 5, 3), tf.bfloat16)
     assert times_replicas(remembered, labels, outputs) == 1.0
-    assert seen == [((4, 5), tf.int64, (4, 5, 3), tf.bfloat16)] * 2
+    assert seen == {((4, 5), dtype, (4, 5, 3), tf.bfloat16)}

@@ -83,3 +83,20 @@ def test_one_output_may_be_in_a_list(outputs):
     model = compiled(keras.Model(inputs, outputs(keras.layers.Dense(3)(inputs))))
     fit(model)
     assert np.isfinite(model.evaluate(X, Y, verbose=0, return_dict=True)["loss"])
+
+
+def test_an_output_without_a_task_may_have_another_shape_in_training():
+    model = keras_mt.MeanTeacher(built(Weighed()), task={"y": "multiclass", "w": None})
+    model.compile("sgd")
+    fit(model, y={"y": Y})
+
+
+class Weighed(keras.Model):
+    """Gives weights of positions beside its answer, in training of fewer positions."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.head = keras.layers.Dense(3)
+
+    def call(self, x, training=False):
+        return {"y": self.head(x), "w": keras.ops.softmax(x[:, :2] if training else x)}

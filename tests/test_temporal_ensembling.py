@@ -196,3 +196,19 @@ def test_a_run_that_was_cut_off_remembers_what_it_had_seen(tmp_path):
     ]
     assert remembered[0].sum() == 12 * 18  # Visits: 18 of each batch of 20 are of the stream of all examples.
     np.testing.assert_array_equal(*remembered)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64"])
+def test_indices_of_any_integers_are_taken_and_others_are_refused(dtype):
+    def fit(index):
+        model = keras_mt.MeanTeacher(
+            keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), method="temporal_ensembling", num_examples=8
+        )
+        model.compile("sgd")
+        callback = keras_mt.MeanTeacherCallback(1.0, ema_decay=0.5, verbose=False)
+        model.fit((np.ones((8, 4), "float32"), index), np.arange(8) % 3, batch_size=4, verbose=0, callbacks=[callback])
+        return model.prediction_ensembles[0].visits.numpy()
+
+    np.testing.assert_array_equal(fit(np.arange(8).astype(dtype)), np.ones(8))
+    with pytest.raises(ValueError, match="Indices of examples must be integers. Received: float32"):
+        fit(np.arange(8).astype("float32"))

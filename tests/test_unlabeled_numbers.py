@@ -55,7 +55,7 @@ WAYS = {
 @pytest.mark.parametrize("dtype", ["int64", "float32"])
 @pytest.mark.parametrize("how", WAYS)
 def test_ages_with_minus_one_for_no_label_are_refused(how, dtype):
-    with pytest.raises(ValueError, match=f"{SENTENCE}.*Received: -1 for 75% of the labels, NaN for none"):
+    with pytest.raises(ValueError, match=f"{SENTENCE}.*Received: -1 for 75% of the examples, NaN for none"):
         WAYS[how](AGES.astype(dtype), np.where(FIRST, AGES, -1).astype(dtype))
 
 
@@ -65,9 +65,9 @@ def test_ages_with_minus_one_for_no_label_are_refused(how, dtype):
         np.where(FIRST, RANDOM.uniform(size=32), -1),  # Shares.
         np.where(FIRST, RANDOM.normal(size=32) * 3, -1),  # Standardized numbers.
         np.full(32, -1.0),
-        np.stack([AGES, np.where(FIRST, AGES, -1)], axis=1),
+        np.where(FIRST[:, None], np.stack([AGES, AGES], axis=1), -1),
     ],
-    ids=["shares", "normal", "all", "column"],
+    ids=["shares", "normal", "all", "columns"],
 )
 def test_other_numbers_with_minus_one_for_no_label_are_refused(labels):
     with pytest.raises(ValueError, match=SENTENCE):
@@ -80,10 +80,13 @@ def test_other_numbers_with_minus_one_for_no_label_are_refused(labels):
         np.where(FIRST, np.float32(AGES), np.nan),
         np.where(FIRST, np.float32(AGES), np.where(np.arange(32) == 9, np.nan, -1)),  # The user knows NaN.
         RANDOM.integers(-5, 6, 32),
+        np.tile([-1, -2, -1, 3], 8),
         np.where(FIRST, RANDOM.uniform(-1, 1, 32), -1),  # Cut off at -1.
+        np.where(FIRST, 1, -1),
+        np.tile([-1, 0, 1, -1], 8),
         np.float32(AGES),
     ],
-    ids=["NaN", "both", "whole", "cut off", "none"],
+    ids=["NaN", "both", "whole", "whole, most -1", "cut off", "signs", "three signs", "none"],
 )
 def test_numbers_that_may_be_numbers_are_trained_without_a_word(labels):
     with warnings.catch_warnings():
@@ -91,10 +94,31 @@ def test_numbers_that_may_be_numbers_are_trained_without_a_word(labels):
         fit(model(), X, labels)
 
 
-@pytest.mark.parametrize("labels", [np.where(FIRST, -1, AGES), np.where(FIRST, 1, -1)], ids=["few", "signs"])
-def test_what_can_be_either_is_warned_of(labels):
-    with pytest.warns(UserWarning, match="holds -1, which is trained to as a number"):
-        fit(model(), X, labels)
+def test_pictures_scaled_to_one_on_both_sides_are_targets_of_an_autoencoder_without_a_word():
+    pictures = np.tanh(3 * RANDOM.normal(size=(32, 6))).astype("float32")
+    pictures[:, 0] = -1.0  # Always background.
+    pictures[:20, 1] = -1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(model(6), X, pictures)
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (np.where(FIRST, -1, AGES), "-1 for 25% of the labels."),
+        (np.stack([AGES, np.where(FIRST, AGES, -1)], axis=1), "-1 for 75% of the labels in column 1, one of 1."),
+        (np.stack([np.where(FIRST, AGES, np.nan), np.where(FIRST, AGES, -1)], axis=1), "in column 1, one of 1."),
+    ],
+    ids=["some", "a column", "a column beside one that has NaN"],
+)
+@pytest.mark.parametrize("batches", [False, True])
+def test_what_can_be_either_is_warned_of_once(labels, found, batches):
+    given = (tf.data.Dataset.from_tensors((X, labels)),) if batches else (X, labels)
+    with pytest.warns(UserWarning, match="holds -1, which is trained to as a number") as warned:
+        fit(model(labels.ndim), *given)
+    (sentence,) = [str(w.message) for w in warned if "holds -1" in str(w.message)]
+    assert found in sentence
 
 
 def test_a_batch_of_few_is_not_taken_for_unlabeled():
