@@ -220,7 +220,7 @@ RUNS = {
     "results_cifar10_4000": 3 * 2,
     "demo_tuning": 2 * 6 * 4,
     "demo_tuning2": 3 + 4 + 5 + 2 * 6 + 4 * 6 + 4,
-    "results_cifar10_quarter_tuning": 1 + 1 + 1 + 2,
+    "results_cifar10_quarter_tuning": 1 + 1 + 1 + 2 + 2,
     "results_cifar10_quarter": 2 * 3,
     "results_demo": 2 * 20,
     "results_mnist_few": 2 * 2 * 5,
