@@ -330,7 +330,7 @@ def check_magnitude(model: MeanTeacher, weight: float, labeled_shares: list[floa
         side = "above" if ratio > 1 else "below"
         sentences.append(
             f"consistency_weight={weight:g} is more than {_ORDER_OF_MAGNITUDE:g} times {side} "
-            f"what is usual for {output.consistency.name} with {100 * share:.2g} % labeled "
+            f"what is usual for {output.consistency.name} with {100 * share:.3g} % labeled "
             f'(consistency_weight="auto" gives {usual:.3g}).'
         )
     return sentences
