@@ -122,7 +122,7 @@ def require_examples(index: tuple, num_examples: int) -> tuple:
         index: What `split_index` returned.
         num_examples: Number of training examples.
     """
-    example, counted = index
+    example, counted = tf.convert_to_tensor(index[0]), index[1]
     if not example.dtype.is_integer:
         raise ValueError(f"Indices of examples must be integers. Received: {example.dtype.name}")
     example = tf.cast(example, "int64")
