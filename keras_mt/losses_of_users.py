@@ -31,12 +31,8 @@ def call_loss(loss, y_true, y_pred) -> tf.Tensor:
         dtype, function = loss.dtype, loss.call
     y_true, y_pred = ops.cast(y_true, dtype), ops.cast(y_pred, dtype)
     values = ops.convert_to_tensor(function(y_true, y_pred))
-    if function_of(loss) is not None:  # Values of one that is Keras' alone are divided by nothing.
-        return values
-    scaled, kept = values * ops.cast(times_replicas(function, y_true, y_pred), values.dtype), keras_mask(values)
-    if kept is not None:
-        scaled._keras_mask = kept
-    return scaled
+    factor = times_replicas(function, y_true, y_pred)
+    return values if factor == 1.0 else factor * values
 
 
 def value_of_labeled(output, labels, outputs, of_student: Callable | None = None) -> tuple[tf.Tensor, bool]:
@@ -46,7 +42,7 @@ def value_of_labeled(output, labels, outputs, of_student: Callable | None = None
 
     Args:
         output: The `outputs.Output`.
-        labels: Its `outputs.Labels`.
+        labels: Its `labels.Labels`.
         outputs: What a network gave.
         of_student: The student's own `compute_loss` of `(rows, labels, outputs, weights)`, if it is to be called.
     """
@@ -236,7 +232,7 @@ def _called_whole(loss, y, p, *weights):
             f"A loss that overrides `__call__` must return one number for a batch. Received: {type(loss).__name__}, "
             f"which returns values of shape {tuple(value.shape)}; return their mean, or override `call` alone"
         )
-    return value * ops.cast(times_replicas(loss, y, p), value.dtype)
+    return times_replicas(loss, y, p) * value
 
 
 def _weighed_by_itself(output, y, p, w, whole, weighted):

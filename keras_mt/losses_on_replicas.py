@@ -49,8 +49,8 @@ def _times_replicas(function, strategy, specs):
         of_class = getattr(function, "__self__", function)
         name = getattr(of_class, "__name__", type(of_class).__name__)
         raise ValueError(
-            f"On several devices a loss must be divided by their number as a whole or not at all, and {name} is "
-            "divided in part: it calls losses of Keras, which divide. Give those `reduction=None` and take the mean. "
+            f"A part of the loss {name} is divided by the number of devices: it calls losses of Keras, which divide. "
+            "Give those `reduction=None` and take the mean, so that none of it is. "
             f"Received: {replicas:g} replicas"
         )
     return 1.0

@@ -27,10 +27,11 @@ from keras_mt import (
 )
 from keras_mt import teacher as teachers
 from keras_mt.distribution import ReplicatedModel, sum_over_replicas
+from keras_mt.labels import Sum
 from keras_mt.losses_of_users import check_hinge, require_reduction
 from keras_mt.losses_on_replicas import times_replicas
 from keras_mt.metrics_of_users import each_its_own, name_in_logs
-from keras_mt.outputs import Output, Sum
+from keras_mt.outputs import Output
 from keras_mt.own_compute_loss import OwnComputeLoss
 from keras_mt.passes import JointPasses, SeparatePasses
 from keras_mt.perturbation import DIVERGENCES
@@ -311,8 +312,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
 
     @xla.checked(training=True)
     def train_step(self, data):
-        if not tf.executing_eagerly():
-            self._follow_flags()  # Those that this trace of the step has; they may have changed since `compile`.
+        self._follow_flags()  # Those that this trace of the step has; they may have changed since `compile`.
         x, y, sample_weight = self._unpack(data)
         first_batch.require_finite(x)
         x, index = self._split_index(self.require_rows(x, teachers.layers_of(self.student)), training=True)
@@ -391,7 +391,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         x, y, sample_weight = self._unpack(data)
         if training:
             first_batch.require_finite(x)
-            self._split_index(x, training)
+            self._split_index(x, training)  # It checks the indices.
         if not (training and self._augment_both):  # Which may make the labels.
             for output in self.outputs_of_student:
                 output.labels(y[output.place], None, sample_weight[output.place], None)
@@ -805,9 +805,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
         given = [metric.name for output in trained for metric in output.metrics]
         if len(trained) > 1:  # Losses are in the order of the dict of losses, or of outputs; metrics sorted by name.
             loss = self._given_to_compile.loss
-            keys = (
-                [] if not isinstance(self._template, dict) else list(loss if isinstance(loss, dict) else self._template)
-            )
+            keys = list(loss if isinstance(loss, dict) else self._template) if isinstance(self._template, dict) else []
             cost = "classification_cost" if self._reported == "training" else "loss"
             places = {f"{key}_{cost}": place for place, key in enumerate(keys)}
             names = [output.metric_name(cost) for output in trained]
@@ -1084,8 +1082,7 @@ class MeanTeacher(ReplicatedModel, keras.Model):
             self._before_first_step(keras.utils.unpack_x_y_sample_weight(batch)[0])
 
     def after_callbacks_began(self) -> None:
-        """Called before a training function runs for the first time: callbacks may have set weights and flags."""
-        self._follow_flags()
+        """Called before a training function runs for the first time: callbacks may have set weights."""
         if self._is_first_step():
             self._follow_student(at_first_step=True)
 

@@ -49,7 +49,7 @@ class MetricOfOutput(Named):
         Args:
             y: Their labels.
             outputs: What a network gave for them.
-            mask: As `outputs.Labels` has it.
+            mask: As `labels.Labels` has it.
             weight: Likewise.
             weighted: Whether there are weights of examples or classes.
         """

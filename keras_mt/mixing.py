@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_mt.outputs import Labels, Output
+from keras_mt.labels import Labels
+from keras_mt.outputs import Output
 from keras_mt.structures import map_tensors
 from keras_mt.views import MIXING, seed_of_pass, seed_of_step
 

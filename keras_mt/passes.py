@@ -70,7 +70,7 @@ class JointPasses:
 
         Args:
             outputs: The `outputs.Output`s that are trained.
-            labels: The `outputs.Labels` of each.
+            labels: The `labels.Labels` of each.
         """
 
     def _noisy(self, network, x, step, draw):

@@ -44,7 +44,8 @@ def check_unlabeled_numbers(output, labels, whole: bool) -> None:
     parts = [examples.reshape(-1, columns)[:, column] for column in range(columns)]
     suspect = [column for column, part in enumerate(parts) if _may_be_missing(part)]
     if suspect:
-        where = f" in column {suspect[0]}, one of {len(suspect)}" if columns > 1 else ""
+        more = f" and {len(suspect) - 1} more" if len(suspect) > 1 else ""
+        where = f" in column {suspect[0]}{more}" if columns > 1 else ""
         share = (parts[suspect[0]] == UNLABELED).mean()
         warnings.warn(
             f"{output.labels_name} holds {UNLABELED}, which is trained to as a number by the task "

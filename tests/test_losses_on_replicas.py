@@ -78,7 +78,7 @@ def test_a_loss_that_is_divided_in_part_is_refused(two_replicas):
     def parts(y_true, y_pred):
         return means(y_true, y_pred) + WHOLE(y_true, y_pred)
 
-    with pytest.raises(ValueError, match="parts is divided in part.* `reduction=None`.*Received: 2 replicas"):
+    with pytest.raises(ValueError, match="loss parts is divided by.* `reduction=None`.*Received: 2 replicas"):
         times_replicas(parts, CLASSES, LOGITS)
 
 

@@ -107,8 +107,8 @@ def test_pictures_scaled_to_one_on_both_sides_are_targets_of_an_autoencoder_with
     ("labels", "found"),
     [
         (np.where(FIRST, -1, AGES), "-1 for 25% of the labels."),
-        (np.stack([AGES, np.where(FIRST, AGES, -1)], axis=1), "-1 for 75% of the labels in column 1, one of 1."),
-        (np.stack([np.where(FIRST, AGES, np.nan), np.where(FIRST, AGES, -1)], axis=1), "in column 1, one of 1."),
+        (np.stack([AGES, np.where(FIRST, AGES, -1)], axis=1), "-1 for 75% of the labels in column 1."),
+        (np.stack([np.where(FIRST, AGES, np.nan), np.where(FIRST, AGES, -1)], axis=1), "in column 1."),
     ],
     ids=["some", "a column", "a column beside one that has NaN"],
 )
