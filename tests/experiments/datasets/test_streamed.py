@@ -1,5 +1,4 @@
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -7,14 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from support.image_files import CLASSES, picture, write_folder, write_imagenet_archives
+from support.image_files import CLASSES, load_folder, picture, write_folder, write_imagenet_archives
 from support.programs import in_process, run_program, same_run
 
 from keras_mt.data import Sampling
 from keras_mt.errors import ArgumentError
 from keras_mt.experiments.datasets import byte_ranges
 from keras_mt.experiments.datasets.image_views import plain_view, random_view
-from keras_mt.experiments.datasets.labels_file import read_labels_file
 from keras_mt.experiments.datasets.streamed import is_streamed, load_streamed
 from keras_mt.experiments.errors import DataError
 
@@ -31,13 +29,6 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("pictures")
-    write_folder(root)
-    return root
-
-
-@pytest.fixture(scope="module")
 def imagenet(tmp_path_factory):
     """ImageNet's own builder on small archives of the true format."""
     import tensorflow_datasets as tfds
@@ -48,13 +39,8 @@ def imagenet(tmp_path_factory):
     return str(data_dir)
 
 
-def load(folder, **changes):
-    arguments = {"image_size": 32, "num_labels": 6, "augmentation": "imagenet", **changes}
-    return load_streamed("folder", str(folder), **arguments)
-
-
 def test_a_folder_has_its_classes_its_unlabeled_pictures_and_its_test_pictures(folder):
-    data = load(folder)
+    data = load_folder(folder)
     assert data.class_names == CLASSES
     assert data.num_examples == 3 * 8 + 6
     assert (data.labels[-6:] == -1).all()
@@ -66,7 +52,7 @@ def test_a_folder_has_its_classes_its_unlabeled_pictures_and_its_test_pictures(f
 
 
 def test_two_views_of_a_picture_differ_and_the_batch_of_a_step_is_always_the_same(folder):
-    data = load(folder)
+    data = load_folder(folder)
     batches = list(data.training_batches(SAMPLING).take(5))
     again = next(iter(data.training_batches(SAMPLING, first_step=3)))
     (first, second), labels = batches[3]
@@ -79,94 +65,16 @@ def test_two_views_of_a_picture_differ_and_the_batch_of_a_step_is_always_the_sam
 
 
 def test_the_pipelines_are_not_tuned(folder):
-    data = load(folder)
+    data = load_folder(folder)
     for pipeline in (data.training_batches(SAMPLING), data.evaluation_batches()):
         assert pipeline.options().autotune.enabled is False
-
-
-def test_a_labels_file_names_the_labeled_pictures(folder, tmp_path):
-    path = tmp_path / "labels.txt"
-    path.write_text(
-        f"# chosen by hand\n{CLASSES[1]}_3.png {CLASSES[1]}\n\n{CLASSES[0]}/{CLASSES[0]}_0.JPEG\n{CLASSES[2]}_0.JPEG"
-    )
-    data = load(folder, labels_file=str(path), num_labels="all")
-    assert sorted(data.ranges.names[data.labeled]) == [
-        f"{CLASSES[0]}/{CLASSES[0]}_0.JPEG",
-        f"{CLASSES[1]}/{CLASSES[1]}_3.png",
-        f"{CLASSES[2]}/{CLASSES[2]}_0.JPEG",
-    ]
-    with pytest.raises(ArgumentError, match="`num_labels` and `labels_file` both choose the labeled images"):
-        load(folder, labels_file=str(path), num_labels=6)
-
-
-def test_of_classes_that_a_labels_file_leaves_out_is_warned(folder, tmp_path, capsys):
-    path = tmp_path / "labels.txt"
-    path.write_text(f"{CLASSES[1]}_3.png\n")
-    load(folder, labels_file=str(path), num_labels="all")
-    assert f"{path} labels no image of {CLASSES[0]}, {CLASSES[2]}: nothing teaches" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "culprit"),
-    [
-        ("unknown.jpg\n", "line 1: 'unknown.jpg' is no training image"),
-        (f"{CLASSES[0]}_0.JPEG\n{CLASSES[0]}_0.JPEG", "line 2: .* is already named in line 1"),
-        (f"{CLASSES[0]}_0.JPEG {CLASSES[1]}", f"line 1: .* is of class '{CLASSES[0]}', not '{CLASSES[1]}'"),
-        ("0.jpg", "line 1: '0.jpg' has no class"),
-        ("../../etc/passwd", "line 1: '../../etc/passwd' is no training image"),
-        ("# nothing\n", "names no image"),
-        ("\x00\xff", "no training image"),
-    ],
-)
-def test_a_wrong_labels_file_is_named(folder, tmp_path, text, culprit):
-    path = tmp_path / "labels.txt"
-    path.write_text(text)
-    with pytest.raises(ArgumentError, match=f"`labels_file`.*{culprit}"):
-        load(folder, labels_file=str(path), num_labels="all")
-
-
-def test_names_and_classes_with_spaces_are_read(tmp_path):
-    names = np.array(["a b/1 of 2.png", "a b/2 of 2.png", "c/x.png", "c/x y.png", "c/x y a b.png"])
-    labels = np.array([0, 0, 1, 1, 1])
-    path = tmp_path / "list.txt"
-    for lines, found in (
-        (["a b/1 of 2.png", "c/x.png c", "  c/x y.png  "], [0, 2, 3]),
-        (["a b/1 of 2.png a b", "2 of 2.png\ta b", "c/x y a b.png"], [0, 1, 4]),
-    ):
-        path.write_text("\n".join(lines))
-        assert read_labels_file(str(path), names, labels, ("a b", "c")).tolist() == found
-    for line, reason in (("c/x y.png a b", "is of class 'c', not 'a b'"), ("a b/3 of 2.png", "is no training image")):
-        path.write_text(line)
-        with pytest.raises(ArgumentError, match=reason):
-            read_labels_file(str(path), names, labels, ("a b", "c"))
-
-
-def test_a_byte_order_mark_is_no_part_of_a_name(folder, tmp_path):
-    path = tmp_path / "labels.txt"
-    path.write_text("\n".join(f"{name}_3.png" for name in CLASSES), encoding="utf-8-sig")
-    assert len(load(folder, labels_file=str(path), num_labels="all").labeled) == 3
-
-
-def test_a_labels_file_of_held_out_pictures_only_is_refused(folder, tmp_path):
-    held_out = load(folder, phase="validation", num_validation=6).evaluation_ranges.names
-    (tmp_path / "labels.txt").write_text("\n".join(held_out))
-    with pytest.raises(ArgumentError, match="`labels_file` has no label for an image to train on"):
-        load(folder, phase="validation", num_validation=6, num_labels="all", labels_file=str(tmp_path / "labels.txt"))
-
-
-def test_a_labels_file_that_is_missing_or_no_text_is_named(folder, tmp_path):
-    with pytest.raises(ArgumentError, match="can't be read"):
-        load(folder, num_labels="all", labels_file=str(tmp_path / "missing"))
-    (tmp_path / "picture").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(ArgumentError, match="no text"):
-        load(folder, num_labels="all", labels_file=str(tmp_path / "picture"))
 
 
 def test_a_broken_picture_is_named(tmp_path):
     write_folder(tmp_path)
     broken = next((tmp_path / "train" / CLASSES[0]).iterdir())
     broken.write_bytes(broken.read_bytes()[:30])
-    data = load(tmp_path)
+    data = load_folder(tmp_path)
     index = list(data.ranges.names).index(f"{CLASSES[0]}/{broken.name}")
     with pytest.raises(DataError, match=f"{broken.name} can't be decoded"):
         data.ranges.image(index)
@@ -174,7 +82,7 @@ def test_a_broken_picture_is_named(tmp_path):
     with pytest.raises(DataError, match=f"{broken.name} was cut off"):
         data.ranges.image(index)
     with pytest.raises(DataError, match=f"{broken.name} is empty"):
-        load(tmp_path)
+        load_folder(tmp_path)
 
 
 @pytest.mark.parametrize("case", ["missing", "one class", "no test"])
@@ -187,21 +95,21 @@ def test_a_folder_that_is_none_of_classes_is_named(tmp_path, case):
     elif case == "one class":
         (tmp_path / "only").mkdir()
     with pytest.raises(ArgumentError, match="`data_dir`.*data_dir="):
-        load(tmp_path / "nowhere" if case == "missing" else tmp_path)
+        load_folder(tmp_path / "nowhere" if case == "missing" else tmp_path)
 
 
 def test_a_class_without_a_picture_is_refused(tmp_path):
     write_folder(tmp_path)
     (tmp_path / "train" / "new").mkdir()
     with pytest.raises(ArgumentError, match="`data_dir` has no pictures of class 'new'"):
-        load(tmp_path)
+        load_folder(tmp_path)
 
 
 def test_a_test_folder_of_an_unknown_class_is_refused(tmp_path):
     write_folder(tmp_path)
     (tmp_path / "test" / "new").mkdir()
     with pytest.raises(ArgumentError, match="`data_dir` has a folder 'new' in .*test that is none of the classes"):
-        load(tmp_path)
+        load_folder(tmp_path)
 
 
 def test_a_folder_that_is_named_like_a_picture_is_none_and_a_link_to_nothing_is_said(tmp_path):
@@ -216,17 +124,17 @@ def test_a_folder_that_is_named_like_a_picture_is_none_and_a_link_to_nothing_is_
 
 def test_a_picture_whose_name_is_no_utf_8_is_read(tmp_path):
     write_folder(tmp_path)
-    before = load(tmp_path, phase="validation", num_validation=3)
+    before = load_folder(tmp_path, phase="validation", num_validation=3)
     path = next((tmp_path / "unlabeled").iterdir())
     os.rename(path, os.fsencode(path.parent) + b"/\xff\xfe.jpg")
-    data = load(tmp_path, phase="validation", num_validation=3)
+    data = load_folder(tmp_path, phase="validation", num_validation=3)
     assert data.num_examples == before.num_examples
     for images, _ in data.training_batches(Sampling(24, "vary", seed=0)).take(2):
         assert images[0].shape == (24, 32, 32, 3)
 
 
 def test_held_out_pictures_are_trained_on_by_nobody(folder):
-    data = load(folder, phase="validation", num_validation=6)
+    data = load_folder(folder, phase="validation", num_validation=6)
     assert len(data.evaluation_labels) == 6
     assert data.num_examples == 24
     assert not set(data.evaluation_ranges.names) & set(data.ranges.names)
@@ -346,47 +254,6 @@ def test_a_picture_that_breaks_during_training_ends_the_run_with_a_sentence(tmp_
     assert "Traceback" not in process.stderr
 
 
-def test_labels_of_a_folder_may_come_from_a_csv(tmp_path):
-    random, lines = np.random.default_rng(0), ["picture,class"]
-    for place, count in (("", 9), ("test", 6)):
-        (tmp_path / "all" / place).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            name = f"{place}/{number}.jpg".lstrip("/")
-            (tmp_path / "all" / name).write_bytes(picture(random, number % 3))
-            if number != 8:
-                lines.append(f"{name},{'abc'[number % 3]}")
-    (tmp_path / "labels.CSV").write_text("\n".join(lines))
-    arguments = {"image_size": 16, "labels_file": str(tmp_path / "labels.CSV")}
-    data = load_streamed("folder", str(tmp_path / "all"), **arguments)
-    assert data.class_names == ("a", "b", "c")
-    assert data.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, -1]
-    assert data.labeled.tolist() == list(range(8))
-    assert data.evaluation_labels.tolist() == [0, 1, 2, 0, 1, 2]
-    (tmp_path / "labels.CSV").write_text("\n".join([*lines[:-1], "test/5.jpg,d"]))
-    with pytest.raises(ArgumentError, match="`labels_file` has the class 'd' for no image to train on"):
-        load_streamed("folder", str(tmp_path / "all"), **arguments)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("0.jpg,a\n9.jpg,b", "line 2: '9.jpg' is no picture"),
-        ("0.jpg,a\n0.jpg,b", "line 2: '0.jpg' is named twice"),
-        ("0.jpg,a\n1.jpg,a", "has 1 classes"),
-        ("0.jpg,a\n1.jpg", "line 2: '1.jpg' has no class"),
-        (None, "can't be read"),
-    ],
-)
-def test_a_csv_of_labels_that_is_wrong_is_named(tmp_path, text, message):
-    random = np.random.default_rng(0)
-    for number in range(2):
-        (tmp_path / f"{number}.jpg").write_bytes(picture(random, number))
-    if text:
-        (tmp_path / "labels.csv").write_text(text)
-    with pytest.raises(ArgumentError, match=re.escape(message)):
-        load_streamed("folder", str(tmp_path), image_size=16, labels_file=str(tmp_path / "labels.csv"))
-
-
 @pytest.mark.parametrize("split", ["", "train"])
 def test_what_is_left_behind_is_no_class_and_no_picture_and_is_said(tmp_path, capsys, split):
     write_folder(tmp_path / "whole")
@@ -403,7 +270,7 @@ def test_what_is_left_behind_is_no_class_and_no_picture_and_is_said(tmp_path, ca
         shutil.copy(some, root / name / "copy.jpg")
     shutil.copy(some, root / CLASSES[2] / "._0.jpg")
     os.mkfifo(root / CLASSES[2] / "pipe.png")
-    data, whole = (load(tmp_path / name) for name in ("left", "whole"))
+    data, whole = (load_folder(tmp_path / name) for name in ("left", "whole"))
     assert data.class_names == CLASSES
     assert [Path(name).name for name in data.ranges.names] == [Path(name).name for name in whole.ranges.names]
     assert len(data.evaluation_labels) == 12
@@ -423,7 +290,7 @@ def test_pictures_that_would_be_left_out_are_said_and_links_to_folders_are_follo
     (tmp_path.parent / "other" / "back").symlink_to(root / CLASSES[1])
     for name in ("train/loose.jpg", f"train/{CLASSES[2]}/scan.TIF", "test/loose.png"):
         (tmp_path / name).write_bytes(b"x")
-    data = load(tmp_path)
+    data = load_folder(tmp_path)
     assert data.num_examples == 3 * 8 + 6
     first, second = capsys.readouterr().err.splitlines()
     assert f"warning: {root / 'loose.jpg'} and 1 more in {root} skipped: " in first
@@ -435,15 +302,15 @@ def test_folders_that_seem_meant_otherwise_are_refused(tmp_path):
     link = tmp_path / "train" / "fish"
     link.symlink_to(tmp_path / "gone")
     with pytest.raises(ArgumentError, match="has a link 'fish' to what is not there"):
-        load(tmp_path)
+        load_folder(tmp_path)
     link.unlink()
     shutil.copytree(tmp_path / "train" / CLASSES[0], tmp_path / "fish")
     with pytest.raises(ArgumentError, match="has pictures in 'fish' beside 'train'; move that folder into it"):
-        load(tmp_path)
+        load_folder(tmp_path)
     shutil.rmtree(tmp_path / "fish")
     shutil.copytree(tmp_path / "test", tmp_path / "train" / "valid")
     with pytest.raises(ArgumentError, match=f"of the classes {', '.join(CLASSES)} in 'valid', which would be a class"):
-        load(tmp_path)
+        load_folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["Unlabeled", "TEST", "Val", "Validation", "Train"])
@@ -452,7 +319,7 @@ def test_a_folder_with_a_reserved_name_in_capitals_is_refused(tmp_path, name):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "0.jpg").write_bytes(picture(np.random.default_rng(0), 0))
     with pytest.raises(ArgumentError, match=f"has a folder '{name}'; rename it: to '{name.lower()}' if"):
-        load(tmp_path, num_labels="all")
+        load_folder(tmp_path, num_labels="all")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
